@@ -1,0 +1,110 @@
+#include "base/json.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+
+#include <stdlib.h>
+
+/* jansson itself stops at 2048 levels of nesting (JSON_PARSER_MAX_DEPTH) */
+int json_read(struct str text, const char *where, json_t **ret, struct err *err) {
+    json_error_t e;
+    json_t *v = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    if (!v)
+        return err_set(err, ERR_INVALID, "%s: not valid JSON: %s (line %d, column %d)", where, e.text,
+                       e.line, e.column);
+    *ret = v;
+    return 0;
+}
+
+int json_read_file(const char *path, size_t max_bytes, json_t **ret, struct err *err) {
+    struct buf b;
+    buf_init(&b, max_bytes);
+    int rc = file_read(path, &b, err);
+    if (!rc) rc = json_read(buf_view(&b), path, ret, err);
+    buf_release(&b);
+    return rc;
+}
+
+/* the member, or NULL when it is absent or null */
+static const json_t *member(const json_t *o, const char *key) {
+    const json_t *v = json_object_get(o, key);
+    return v && !json_is_null(v) ? v : NULL;
+}
+
+static int wrong(const json_t *v, const char *key, const char *where, const char *want, struct err *err) {
+    char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+    err_set(err, ERR_INVALID, "%s: \"%s\" must be %s, not %.80s", where, key, want, text ? text : "?");
+    free(text);
+    return err->code;
+}
+
+int json_get_str(const json_t *o, const char *key, const char *where, struct str *ret, struct err *err) {
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    if (!json_is_string(v)) return wrong(v, key, where, "a string", err);
+    *ret = json_str(v);
+    return 0;
+}
+
+int json_get_i64(const json_t *o, const char *key, const char *where, int64_t min, int64_t max,
+                 int64_t *ret, struct err *err) {
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    char want[80];
+    snprintf(want, sizeof want, "a whole number from %lld to %lld", (long long)min, (long long)max);
+    if (!json_is_integer(v)) return wrong(v, key, where, want, err);
+    json_int_t x = json_integer_value(v);
+    if (x < min || x > max) return wrong(v, key, where, want, err);
+    *ret = x;
+    return 0;
+}
+
+int json_get_double(const json_t *o, const char *key, const char *where, double *ret, struct err *err) {
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    if (!json_is_number(v)) return wrong(v, key, where, "a number", err);
+    *ret = json_number_value(v);
+    return 0;
+}
+
+int json_get_bool(const json_t *o, const char *key, const char *where, bool *ret, struct err *err) {
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    if (!json_is_boolean(v)) return wrong(v, key, where, "true or false", err);
+    *ret = json_is_true(v);
+    return 0;
+}
+
+static int add_to_buf(const char *p, size_t n, void *b) {
+    buf_add(b, p, n);
+    return 0;
+}
+
+void json_write(const json_t *v, struct buf *b) {
+    json_dump_callback(v, add_to_buf, b, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+}
+
+static void write_char(struct buf *b, unsigned cp, struct str raw) {
+    static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    for (const char *s = shorts; cp < 0x80 && *s; s += 2) {
+        if ((unsigned)*s != cp) continue;
+        buf_byte(b, '\\');
+        buf_byte(b, s[1]);
+        return;
+    }
+    if (cp < 0x20 || cp == 0x7F) buf_printf(b, "\\u%04x", cp);
+    else buf_str(b, raw);
+}
+
+void json_write_str(struct buf *b, struct str s) {
+    buf_byte(b, '"');
+    while (s.n) {
+        unsigned cp = 0;
+        size_t n = utf8_get(s, &cp);
+        if (n) write_char(b, cp, (struct str){s.p, n});
+        else buf_z(b, "\xEF\xBF\xBD");
+        s = str_from(s, n ? n : 1);
+    }
+    buf_byte(b, '"');
+}

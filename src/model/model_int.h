@@ -1,0 +1,72 @@
+/* The inside of a model: layers, weights, adapters. Only model/ and train/ may include this. */
+#ifndef MODEL_MODEL_INT_H
+#define MODEL_MODEL_INT_H
+
+#include "model/model.h"
+#include "num/matmul.h"
+#include "weights/tensors.h"
+
+/* The seven linear layers of a block, in PEFT's names q_proj ... down_proj. */
+enum linear_kind { LIN_Q, LIN_K, LIN_V, LIN_O, LIN_GATE, LIN_UP, LIN_DOWN, LIN_COUNT };
+const char *linear_name(enum linear_kind kind);   /* "q_proj" */
+const char *linear_module(enum linear_kind kind); /* "self_attn.q_proj" */
+
+struct linear {
+    struct mat w;       /* (out, in) */
+    const float *bias;  /* (out) or NULL */
+    int64_t out, in;
+};
+
+struct layer {
+    struct linear lin[LIN_COUNT];
+    const float *attn_norm, *mlp_norm; /* (dim) */
+    const float *q_norm, *k_norm;      /* (head_dim) or NULL */
+    int64_t window;                    /* 0: none */
+};
+
+struct model {
+    struct model_config config;
+    char *path;
+    struct tensors *tensors;
+    struct tokenizer *tokenizer;
+    struct chat_template *chat;
+    struct layer *layers;
+    struct mat embedding, head; /* (vocab, dim); the same memory when tied */
+    const float *final_norm;    /* (dim) */
+    float *small;               /* F32 copies of norms and biases stored in other types; owned */
+    float *rope_cos, *rope_sin; /* (max_position, head_dim/2) */
+};
+
+/* Angles for positions 0..positions-1 with the config's scaling (default, linear, llama3). */
+void rope_tables(const struct model_config *c, int64_t positions, float *cos, float *sin);
+
+/* Low-rank factors of one linear layer: y += scale · (x Aᵀ) Bᵀ */
+struct lora {
+    const float *a; /* (rank, in); NULL: this layer is not adapted */
+    const float *b; /* (out, rank) */
+};
+
+struct adapter {
+    int64_t rank;
+    float scale; /* alpha/rank, or alpha/sqrt(rank) with rsLoRA; same for all layers */
+    int64_t layer_count;
+    struct lora (*lora)[LIN_COUNT]; /* (layers) */
+    float *data;                    /* owned */
+    json_t *config;                 /* adapter_config.json */
+};
+
+/* PEFT's name of a factor: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight" */
+void lora_tensor_name(char *out, size_t size, int64_t layer, enum linear_kind kind, char factor);
+/* adapter_config.json; ours adds "attune": {hashes, path, recipe} which PEFT ignores at load */
+struct adapter_meta {
+    int64_t rank;
+    double alpha, dropout;
+    bool rslora;
+    unsigned targets; /* bit per linear_kind */
+    const char *base_path;
+    struct model_hashes hashes;
+};
+json_t *adapter_config_write(const struct adapter_meta *meta);
+int adapter_config_read(const json_t *config, const char *where, struct adapter_meta *ret, struct err *err);
+
+#endif

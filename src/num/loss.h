@@ -1,0 +1,24 @@
+/* Cross-entropy of a vocabulary projection without the full logits: rows are taken in blocks, logits
+ * of a block live in scratch memory only (bounded by a fixed budget), and the gradient goes straight
+ * back into the hidden state. */
+#ifndef NUM_LOSS_H
+#define NUM_LOSS_H
+
+#include "num/matmul.h"
+#include "num/num.h"
+
+struct loss {
+    int64_t rows, dim, vocab;
+    const float *hidden;   /* (rows, dim): after the final norm, only rows that are trained */
+    struct mat head;       /* (vocab, dim) */
+    const int32_t *target; /* (rows) */
+    const float *weight;   /* (rows): multiplies loss and gradient; NULL: 1 */
+    float grad_scale;      /* e.g. 1 / trained tokens of the whole step */
+    float *nll;            /* (rows) out: -log p(target), unweighted */
+    float *dhidden;        /* (rows, dim) out, written; NULL: forward only */
+    float *dhead;          /* (vocab, dim) +=; NULL: frozen */
+};
+void loss_run(struct num *num, const struct loss *l);
+
+/* logprob of each target only: out[rows]; as loss_run with nll negated */
+#endif

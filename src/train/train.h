@@ -1,0 +1,91 @@
+/* Fine-tuning: plan, run, resume. One job is one directory:
+ *
+ *   OUT/job.json                 the whole job as given and as planned, written before step 1
+ *   OUT/checkpoint/              last complete checkpoint (weights, optimiser, cursor, best weights)
+ *   OUT/adapter_config.json, adapter_model.safetensors    the result (PEFT), or a model directory
+ *   OUT/loss.svg, OUT/metrics.jsonl
+ *
+ * The result's bytes depend on the job alone (data, seed, options, kernel path), not on threads, kills
+ * or time. `train` never prints: progress goes through the callback.
+ */
+#ifndef TRAIN_TRAIN_H
+#define TRAIN_TRAIN_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "num/num.h"
+
+#include <signal.h>
+
+enum train_method { TRAIN_LORA, TRAIN_FULL };
+enum train_schedule { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT };
+
+/* Zero or negative in a field marked (auto) means: choose from the data. */
+struct train_options {
+    const char *base, *data, *valid, *out, *metrics, *init;
+    enum train_method method;
+    int64_t rank;          /* (auto) */
+    double alpha;          /* (auto) 2·rank */
+    bool rslora;
+    double dropout;        /* negative: auto */
+    unsigned targets;      /* bit per linear_kind; 0: all */
+    double lr;             /* (auto) */
+    enum train_schedule schedule;
+    int64_t warmup_steps;  /* negative: auto */
+    double weight_decay;   /* negative: auto, 0.01 */
+    double clip;           /* negative: auto, 1.0; 0: off */
+    int64_t epochs, steps; /* (auto); steps > 0: exactly that many on all rows */
+    double holdout;        /* negative: auto; 0: nothing held out */
+    int64_t batch_size;    /* rows per step (auto) */
+    bool no_shuffle;
+    int64_t max_length;    /* (auto) the model's, at most 4096 */
+    uint64_t seed;
+    size_t memory_bytes;   /* 0: what is available */
+    bool from_scratch;     /* full: random weights from config.json */
+    int threads;
+    enum num_type dtype;
+    bool dtype_auto;
+};
+
+/* What is known before step 1. Printed by the caller, kept in job.json. */
+struct train_plan {
+    int64_t rows, held_out, tokens, trained_tokens, steps, epochs, batch_size, rank;
+    int64_t rows_cut, rows_nothing, rows_otherwise;
+    const int64_t *cut_rows, *nothing_rows, *otherwise_rows; /* row numbers; owned by the job */
+    int64_t micro_tokens; /* tokens in one forward/backward */
+    bool recompute;       /* layer activations are computed again in the backward pass */
+    size_t peak_bytes;    /* predicted resident peak, mapped weights included */
+    double seconds;       /* predicted, after calibration */
+    double lr, alpha, dropout;
+    int64_t warmup_steps;
+    char path[32];        /* kernel path */
+};
+
+struct train_step {
+    int64_t step, steps, tokens, rows;
+    double loss, lr, grad_norm, seconds_left, tokens_per_second;
+};
+
+struct train_events {
+    void *ctx;
+    void (*plan)(void *ctx, const struct train_plan *plan);
+    void (*step)(void *ctx, const struct train_step *step);
+    void (*valid)(void *ctx, int64_t step, double loss, bool best);
+    void (*note)(void *ctx, const char *text); /* early stop, resumed at, calibrating ... */
+};
+
+struct train_result {
+    int64_t steps, best_step;
+    double first_loss, last_loss, best_valid; /* best_valid: NaN when nothing was held out */
+    size_t peak_bytes;
+    double seconds;
+    bool stopped_early, interrupted; /* interrupted: *stop was set; resume goes on */
+};
+
+/* *stop may be set by a signal handler: the present step ends, a checkpoint is written. */
+int train_run(const struct train_options *o, const struct train_events *events,
+              const volatile sig_atomic_t *stop, struct train_result *ret, struct err *err);
+int train_resume(const char *out, int threads, const struct train_events *events,
+                 const volatile sig_atomic_t *stop, struct train_result *ret, struct err *err);
+
+#endif
