@@ -93,6 +93,9 @@ unit-%: $(BUILD)/unit-%
 check-unit: $(BUILD)/unit
 	$<
 
+# benches, emulated kernels, crash tests, fuzzing, ...: one file each
+include $(wildcard mk/*.mk)
+
 -include $(OBJ:.o=.d) $(UNIT:%.c=$(BUILD)/%.d)
 
 compile_commands.json: FORCE
