@@ -1,0 +1,196 @@
+#include "model/save.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "model/model_int.h"
+#include "weights/gguf.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define ASSET_MAX ((size_t)256 << 20)
+#define SHARD_BYTES ((int64_t)4 << 30)
+
+/* what a directory holds besides config.json and weights */
+static const char *const asset_names[] = {
+    "generation_config.json", "tokenizer.json",        "tokenizer_config.json", "vocab.json",
+    "merges.txt",             "special_tokens_map.json", "added_tokens.json",   "chat_template.jinja",
+    "tokenizer.model",        "LICENSE",               "README.md"};
+
+static int write_json(const char *dir, const char *name, const json_t *v, struct err *err) {
+    char *path = path_join(dir, name), *text = json_dumps(v, JSON_INDENT(2));
+    int rc = file_write_atomic(path, str_of(text), err);
+    free(text);
+    mem_free(path);
+    return rc;
+}
+
+static int copy_asset(const char *from_dir, const char *to_dir, const char *name, struct err *err) {
+    char *from = path_join(from_dir, name), *to = path_join(to_dir, name);
+    struct buf b;
+    buf_init(&b, ASSET_MAX);
+    int rc = 0;
+    if (file_exists(from)) {
+        rc = file_read(from, &b, err);
+        if (!rc) rc = file_write_atomic(to, buf_view(&b), err);
+    }
+    buf_release(&b);
+    mem_free(from);
+    mem_free(to);
+    return rc;
+}
+
+static int copy_assets(const struct model *m, const char *dir, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; !rc && i < sizeof asset_names / sizeof *asset_names; i++)
+        rc = copy_asset(m->path, dir, asset_names[i], err);
+    return rc;
+}
+
+static int make_tokenizer_files(const struct model *m, const char *dir, struct err *err) {
+    struct buf b;
+    buf_init(&b, ASSET_MAX);
+    char *path = path_join(dir, "tokenizer.json");
+    int rc = tokenizer_write_json(m->tokenizer, &b, err);
+    if (!rc) rc = file_write_atomic(path, buf_view(&b), err);
+    mem_free(path);
+    buf_release(&b);
+    if (rc) return rc;
+    json_t *config = json_deep_copy(tokenizer_special_map(m->tokenizer));
+    json_object_set_new(config, "tokenizer_class", json_string("PreTrainedTokenizerFast"));
+    json_object_set_new(config, "model_max_length", json_integer(m->config.max_position));
+    if (m->chat) {
+        struct str s = template_source(m->chat);
+        json_object_set_new(config, "chat_template", json_stringn(s.p, s.n));
+    }
+    rc = write_json(dir, "tokenizer_config.json", config, err);
+    json_decref(config);
+    return rc;
+}
+
+static int make_generation_config(const struct model *m, const char *dir, struct err *err) {
+    json_t *stops = json_array();
+    for (int i = 0; i < m->config.stop_count; i++)
+        json_array_append_new(stops, json_integer(m->config.stops[i]));
+    json_t *o = json_pack("{s:o}", "eos_token_id", stops);
+    if (m->config.bos >= 0) json_object_set_new(o, "bos_token_id", json_integer(m->config.bos));
+    int rc = write_json(dir, "generation_config.json", o, err);
+    json_decref(o);
+    return rc;
+}
+
+int model_save_assets(const struct model *m, enum tensor_type type, const char *dir, struct err *err) {
+    json_t *config = model_config_write(&m->config, type == TENSOR_F32 ? "float32" : "bfloat16");
+    int rc = write_json(dir, "config.json", config, err);
+    json_decref(config);
+    if (rc) return rc;
+    if (dir_exists(m->path)) return copy_assets(m, dir, err);
+    rc = make_tokenizer_files(m, dir, err);
+    return rc ? rc : make_generation_config(m, dir, err);
+}
+
+static size_t element_count(const struct tensor *t) { return t->bytes / (t->type == TENSOR_F32 ? 4 : 2); }
+
+/* all tensors as `type`: pointers into the model where it has that type already, else into *ret_block */
+static int convert(const struct model *m, enum tensor_type type, struct tensor_out **ret_list,
+                   void **ret_block, size_t *ret_bytes, struct err *err) {
+    int64_t count = tensors_count(m->tensors);
+    size_t width = type == TENSOR_F32 ? 4 : 2, bytes = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const struct tensor *t = tensors_at(m->tensors, i);
+        if (t->type != type) bytes += element_count(t) * width;
+    }
+    int rc = mem_block_open(bytes, "converting the weights", ret_block, err);
+    if (rc) return rc;
+    struct tensor_out *list = mem_zalloc((size_t)count, sizeof *list);
+    char *at = *ret_block;
+    for (int64_t i = 0; i < count; i++) {
+        const struct tensor *t = tensors_at(m->tensors, i);
+        list[i] = (struct tensor_out){.name = t->name, .type = type, .dims = t->dims, .data = t->data};
+        memcpy(list[i].shape, t->shape, sizeof t->shape);
+        if (t->type == type) continue;
+        size_t n = element_count(t);
+        float *wide = mem_alloc(n * sizeof *wide);
+        num_widen(wide, t->data, (enum num_type)t->type, (int64_t)n);
+        num_narrow(at, (enum num_type)type, wide, (int64_t)n);
+        mem_free(wide);
+        list[i].data = at;
+        at += n * width;
+    }
+    *ret_list = list;
+    *ret_bytes = bytes;
+    return 0;
+}
+
+_Static_assert((int)TENSOR_F32 == (int)NUM_F32 && (int)TENSOR_BF16 == (int)NUM_BF16 &&
+                   (int)TENSOR_F16 == (int)NUM_F16, "one list of element types");
+
+static int save_into(const struct model *m, enum tensor_type type, const struct tensor_out *list,
+                     int64_t count, const char *dir, struct err *err) {
+    int rc = dir_make(dir, err);
+    if (!rc) rc = model_save_assets(m, type, dir, err);
+    if (rc) return rc;
+    if (list) return safetensors_write_dir(dir, list, count, SHARD_BYTES, err);
+    struct tensor_out *own = NULL;
+    void *block = NULL;
+    size_t bytes = 0;
+    rc = convert(m, type, &own, &block, &bytes, err);
+    if (!rc) rc = safetensors_write_dir(dir, own, tensors_count(m->tensors), SHARD_BYTES, err);
+    mem_block_close(block, bytes);
+    mem_free(own);
+    return rc;
+}
+
+int model_save(const struct model *m, enum tensor_type type, const struct tensor_out *list, int64_t count,
+               const char *dir, struct err *err) {
+    if (dir_exists(dir) || file_exists(dir))
+        return err_set(err, ERR_CONFLICT, "\"%s\" exists already; remove it or choose another name", dir);
+    size_t n = strlen(dir) + 32;
+    char *staging = mem_alloc(n);
+    snprintf(staging, n, "%s.tmp-%ld", dir, (long)getpid());
+    int rc = save_into(m, type, list, count, staging, err);
+    if (!rc) rc = file_rename(staging, dir, err);
+    struct err ignored;
+    if (rc) dir_remove_all(staging, &ignored);
+    mem_free(staging);
+    return rc;
+}
+
+/* lower case letters, digits, dots and dashes; what a person can type */
+static char *name_of_path(const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    char *trimmed = mem_strndup(path, n);
+    struct str base = path_base(trimmed);
+    if (str_ends(base, STR_LIT(".gguf"))) base.n -= 5;
+    char *name = mem_strndup(base.p, base.n);
+    for (char *c = name; *c; c++)
+        *c = isalnum((unsigned char)*c) || *c == '.' ? (char)tolower((unsigned char)*c) : '-';
+    mem_free(trimmed);
+    return name;
+}
+
+static int check_name(const char *name, struct err *err) {
+    bool good = name[0] && name[0] != '.' && name[0] != '-' && strlen(name) <= 100;
+    for (const char *c = name; *c; c++) good &= isalnum((unsigned char)*c) || strchr("._-", *c) != NULL;
+    if (good) return 0;
+    return err_set(err, ERR_INVALID, "\"%s\" is no model name; use letters, digits, '.', '_' and '-' with --name", name);
+}
+
+int model_import(const char *path, const char *name, enum tensor_type type, char **ret_dir, struct err *err) {
+    char *home = path_home(), *models = path_join(home, "models");
+    char *own_name = name ? mem_strdup(name) : name_of_path(path), *dir = path_join(models, own_name);
+    struct model *m = NULL;
+    int rc = check_name(own_name, err);
+    if (!rc) rc = dir_make(models, err);
+    if (!rc) rc = model_open(path, &(struct model_options){.expand_f32 = type == TENSOR_F32}, &m, err);
+    if (!rc) rc = model_save(m, type, NULL, 0, dir, err);
+    model_close(m);
+    mem_free(own_name);
+    mem_free(models);
+    mem_free(home);
+    if (rc) mem_free(dir);
+    else *ret_dir = dir;
+    return rc;
+}
