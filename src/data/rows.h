@@ -14,12 +14,14 @@
 #include "text/template.h"
 #include "text/tokenizer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum row_kind { ROW_CHAT, ROW_COMPLETION, ROW_TEXT };
 
 struct row {
-    int64_t number; /* line in the file, from 1 */
+    int64_t number; /* from 1; blank lines do not count */
+    int64_t line;   /* in the file, from 1 */
     json_t *json;   /* the row as read */
 };
 
@@ -28,6 +30,7 @@ struct rows {
     struct row *list;
     int64_t count;
     char sha256[65]; /* of the file */
+    bool had_bom;    /* the file began with a byte order mark, which was skipped */
 };
 
 /* The whole file, at most max_bytes. The first bad row is an error: file, row, key, value, what to
@@ -62,10 +65,11 @@ struct render_options {
 /* Chat: messages are rendered prefix by prefix. For assistant message i: the prompt is messages[:i]
  * with the generation prompt, the full text messages[:i+1]; what the full text adds after the prompt,
  * up to and including its last special token, is trained (all of it when it has none), unless the
- * message has "weight": 0. A template that changes earlier text when a message is added, or a full
- * text that does not begin with the prompt, is ROW_SERVES_OTHERWISE. Tokenized without BOS/EOS of the
- * post-processor. Completion: prompt + completion joined as written; the completion and EOS are
- * trained. Text: the document and EOS. */
+ * message has "weight": 0. A template that changes earlier text when a message is added (then that
+ * earlier answer is not trained), or a full text that does not begin with the prompt, is
+ * ROW_SERVES_OTHERWISE. Tokenized without BOS/EOS of the post-processor. Completion: prompt +
+ * completion joined as written; the completion and EOS are trained. Text: the document and EOS.
+ * Both begin with the post-processor's BOS. Any thread may render; rows are not changed. */
 int row_render(const struct row *row, enum row_kind kind, const struct render_options *o,
                struct row_tokens *ret, struct err *err);
 void row_tokens_release(struct row_tokens *t);

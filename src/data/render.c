@@ -1,0 +1,227 @@
+/* A row as tokens with the mask of what is trained. The mask comes from rendering prefixes of the
+ * conversation and comparing, never from the template's markup. Rendering is the same call serving
+ * makes (template_render_chat), so that the model meets in training what it meets later. */
+#include "data/rows.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+
+#define RENDERED_MAX_BYTES ((size_t)256 << 20)
+
+struct render {
+    const struct render_options *o;
+    struct token_list ids; /* the row */
+    float *train;          /* as many as ids */
+    int issues;
+    struct err *err;
+};
+
+static int encode(struct render *r, struct str text, struct token_list *out) {
+    return tokenizer_encode(r->o->tokenizer, text, false, out, r->err);
+}
+
+static int64_t common_prefix(const struct token_list *a, const struct token_list *b) {
+    int64_t n = a->n < b->n ? a->n : b->n, i = 0;
+    while (i < n && a->ids[i] == b->ids[i]) i++;
+    return i;
+}
+
+static void mask_new(struct render *r) {
+    r->train = mem_zalloc((size_t)r->ids.n + 1, sizeof *r->train);
+}
+
+static void mask_set(struct render *r, int64_t from, int64_t to, float weight) {
+    if (from == 0) from = 1; /* nothing precedes the first token */
+    for (int64_t i = from; i < to; i++) r->train[i] = weight;
+}
+
+/* --- completion and text
+ * -------------------------------------------------------------------------- */
+
+/* What the post-processor puts before a text: its ids for no text at all, without a closing EOS. */
+static int add_head(struct render *r) {
+    int rc = tokenizer_encode(r->o->tokenizer, STR_LIT(""), true, &r->ids, r->err);
+    int32_t eos = tokenizer_eos(r->o->tokenizer);
+    if (!rc && r->ids.n > 1 && eos >= 0 && r->ids.ids[r->ids.n - 1] == eos) r->ids.n--;
+    return rc;
+}
+
+static void add_eos(struct render *r) {
+    int32_t eos = tokenizer_eos(r->o->tokenizer);
+    if (eos >= 0 && (r->ids.n == 0 || r->ids.ids[r->ids.n - 1] != eos))
+        token_list_add(&r->ids, eos);
+}
+
+static int render_text(struct render *r, const json_t *row) {
+    if (add_head(r) || encode(r, json_str(json_object_get(row, "text")), &r->ids))
+        return r->err->code;
+    add_eos(r);
+    mask_new(r);
+    mask_set(r, 0, r->ids.n, 1);
+    return 0;
+}
+
+static int render_completion(struct render *r, const json_t *row) {
+    struct str prompt = json_str(json_object_get(row, "prompt"));
+    struct token_list alone = {0};
+    struct buf text;
+    buf_init(&text, RENDERED_MAX_BYTES);
+    buf_str(&text, prompt);
+    buf_str(&text, json_str(json_object_get(row, "completion")));
+    int rc = add_head(r);
+    for (int64_t i = 0; i < r->ids.n; i++) token_list_add(&alone, r->ids.ids[i]);
+    if (!rc) rc = encode(r, prompt, &alone);
+    if (!rc) rc = encode(r, buf_view(&text), &r->ids);
+    if (!rc) {
+        add_eos(r);
+        mask_new(r);
+        int64_t start = common_prefix(&alone, &r->ids);
+        if (start < alone.n) r->issues |= ROW_SERVES_OTHERWISE;
+        mask_set(r, start, r->ids.n, 1);
+    }
+    token_list_release(&alone);
+    buf_release(&text);
+    return rc;
+}
+
+/* --- chat
+ * ----------------------------------------------------------------------------------------- */
+
+static bool is_bookkeeping(const char *key) {
+    return !strcmp(key, "id") || !strcmp(key, "weight") || !strcmp(key, "metadata");
+}
+
+/* The row's template variables; messages are filled in by the caller. */
+static json_t *vars_new(const json_t *row) {
+    json_t *vars = json_object();
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)row, key, value) {
+        if (!is_bookkeeping(key)) json_object_set(vars, key, value);
+    }
+    return vars;
+}
+
+/* Serving sees no "weight": neither may the template here. */
+static json_t *message_for_template(json_t *m) {
+    if (!json_object_get(m, "weight")) return json_incref(m);
+    json_t *copy = json_copy(m);
+    json_object_del(copy, "weight");
+    return copy;
+}
+
+static int render_prefix(struct render *r, json_t *vars, const json_t *messages, size_t count,
+                         bool prompt, struct token_list *ret) {
+    json_t *part = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(part, message_for_template(json_array_get(messages, i)));
+    json_object_set_new(vars, "messages", part);
+    struct buf text;
+    buf_init(&text, RENDERED_MAX_BYTES);
+    ret->n = 0;
+    int rc = template_render_chat(r->o->chat, vars, tokenizer_special_map(r->o->tokenizer), prompt,
+                                  &text, r->err);
+    if (!rc) rc = encode(r, buf_view(&text), ret);
+    buf_release(&text);
+    return rc;
+}
+
+/* One past the last special token in [from, n), or n when there is none. */
+static int64_t answer_end(const struct render *r, const struct token_list *full, int64_t from) {
+    for (int64_t i = full->n; i > from; i--)
+        if (tokenizer_is_special(r->o->tokenizer, full->ids[i - 1])) return i;
+    return full->n;
+}
+
+/* prompt: messages before the answer with the generation prompt; full: up to and with the answer.
+ */
+static void mask_answer(struct render *r, const struct token_list *prompt,
+                        const struct token_list *full, float weight) {
+    int64_t start = common_prefix(prompt, full);
+    if (start < prompt->n) r->issues |= ROW_SERVES_OTHERWISE;
+    int64_t end = answer_end(r, full, start), same = common_prefix(full, &r->ids);
+    if (same < end) { /* later messages changed this answer's text or what stands before it */
+        r->issues |= ROW_SERVES_OTHERWISE;
+        return;
+    }
+    mask_set(r, start, end, weight);
+}
+
+static float weight_of(const json_t *message) {
+    const json_t *w = json_object_get(message, "weight");
+    return json_is_number(w) ? (float)json_number_value(w) : 1;
+}
+
+static bool is_answer(const json_t *message) {
+    return str_is(json_str(json_object_get(message, "role")), "assistant");
+}
+
+static int render_chat(struct render *r, const json_t *row) {
+    if (!r->o->chat)
+        return err_set(
+            r->err, ERR_INVALID,
+            "chat rows need a chat template and this model has none; use prompt/completion rows, "
+            "or put a chat_template.jinja into the model's directory");
+    const json_t *messages = json_object_get(row, "messages");
+    size_t count = json_array_size(messages);
+    struct token_list prompt = {0}, full = {0};
+    json_t *vars = vars_new(row);
+    int rc = render_prefix(r, vars, messages, count, false, &r->ids);
+    if (!rc) mask_new(r);
+    for (size_t i = 0; i < count && !rc; i++) {
+        const json_t *m = json_array_get(messages, i);
+        float weight = weight_of(m);
+        if (!is_answer(m) || weight <= 0) continue;
+        rc = render_prefix(r, vars, messages, i, true, &prompt);
+        if (!rc) rc = render_prefix(r, vars, messages, i + 1, false, &full);
+        if (!rc)
+            mask_answer(r, &prompt, &full, weight);
+        else
+            err_wrap(r->err, "rendering up to messages[%zu]", i);
+    }
+    json_decref(vars);
+    token_list_release(&prompt);
+    token_list_release(&full);
+    return rc;
+}
+
+/* --- the row
+ * -------------------------------------------------------------------------------------- */
+
+static void finish(struct render *r, struct row_tokens *ret) {
+    *ret =
+        (struct row_tokens){.ids = r->ids.ids, .train = r->train, .n = r->ids.n, .uncut = r->ids.n};
+    if (r->o->max_length > 0 && ret->n > r->o->max_length) {
+        ret->n = r->o->max_length;
+        r->issues |= ROW_CUT;
+    }
+    for (int64_t i = 0; i < ret->n; i++) ret->trained += ret->train[i] > 0;
+    if (ret->trained == 0) r->issues |= ROW_TRAINS_NOTHING;
+    ret->issues = r->issues;
+}
+
+int row_render(const struct row *row, enum row_kind kind, const struct render_options *o,
+               struct row_tokens *ret, struct err *err) {
+    struct render r = {.o = o, .err = err};
+    int rc = 0;
+    switch (kind) {
+    case ROW_CHAT: rc = render_chat(&r, row->json); break;
+    case ROW_COMPLETION: rc = render_completion(&r, row->json); break;
+    case ROW_TEXT: rc = render_text(&r, row->json); break;
+    }
+    if (rc) {
+        token_list_release(&r.ids);
+        mem_free(r.train);
+        return err_wrap(err, "row %lld (line %lld)", (long long)row->number, (long long)row->line);
+    }
+    assert(r.train);
+    finish(&r, ret);
+    return 0;
+}
+
+void row_tokens_release(struct row_tokens *t) {
+    mem_free(t->ids);
+    mem_free(t->train);
+    *t = (struct row_tokens){0};
+}
