@@ -36,7 +36,7 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS))
 endif
 
-CFLAGS_ALL := $(CSTD) $(WARN) $(OPT.$(MODE)) -Isrc $(PKG_CFLAGS) -pthread -ffp-contract=off $(CFLAGS)
+CFLAGS_ALL = $(CSTD) $(WARN) $(OPT.$(MODE)) -Isrc $(PKG_CFLAGS) -pthread -ffp-contract=off $(CFLAGS)
 LIBS       := $(PKG_LIBS) -lm -pthread
 
 SRC     := $(foreach m,$(MODULES),$(wildcard src/$(m)/*.c))

@@ -16,7 +16,7 @@ struct arena {
 
 void arena_init(struct arena *a, size_t max_bytes);
 void arena_release(struct arena *a);
-void arena_reset(struct arena *a); /* frees everything, keeps the limit */
+void arena_reset(struct arena *a);                /* frees everything, keeps the limit */
 void *arena_alloc(struct arena *a, size_t bytes); /* NULL when over the limit */
 void *arena_array(struct arena *a, size_t count, size_t size); /* NULL on overflow too */
 char *arena_strndup(struct arena *a, const char *p, size_t n); /* NUL-terminated */

@@ -30,7 +30,9 @@ void buf_byte(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_utf8(struct buf *b, unsigned codepoint);
 static inline bool buf_ok(const struct buf *b) { return !b->over; }
-static inline struct str buf_view(const struct buf *b) { return (struct str){b->p ? b->p : "", b->n}; }
+static inline struct str buf_view(const struct buf *b) {
+    return (struct str){b->p ? b->p : "", b->n};
+}
 /* The bytes, NUL-terminated, now the caller's (mem_free); the buffer is empty afterwards. */
 char *buf_take(struct buf *b);
 

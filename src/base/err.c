@@ -43,14 +43,15 @@ int err_wrap(struct err *err, const char *fmt, ...) {
     va_end(ap);
     if (n < 0) n = 0;
     size_t at = (size_t)n < sizeof err->msg ? (size_t)n : sizeof err->msg - 1;
-    snprintf(err->msg + at, sizeof err->msg - at, ": %s", inner);
+    size_t room = sizeof err->msg - at;
+    snprintf(err->msg + at, room, ": %.*s", (int)room, inner);
     return err->code;
 }
 
 const char *err_name(int code) {
     switch (code) {
     case ERR_OK: return "OK";
-#define X(name, value, exit_code, http, text) \
+#define X(name, value, exit_code, http, text)                                                      \
     case name: return #name;
         ERR_MAP(X)
 #undef X
@@ -61,7 +62,7 @@ const char *err_name(int code) {
 int err_exit_code(int code) {
     switch (code) {
     case ERR_OK: return 0;
-#define X(name, value, exit_code, http, text) \
+#define X(name, value, exit_code, http, text)                                                      \
     case name: return exit_code;
         ERR_MAP(X)
 #undef X
@@ -72,7 +73,7 @@ int err_exit_code(int code) {
 int err_http_status(int code) {
     switch (code) {
     case ERR_OK: return 200;
-#define X(name, value, exit_code, http, text) \
+#define X(name, value, exit_code, http, text)                                                      \
     case name: return http;
         ERR_MAP(X)
 #undef X

@@ -14,17 +14,17 @@
 #include <stdarg.h>
 
 /* name, value, process exit code, HTTP status, meaning */
-#define ERR_MAP(X)                                                   \
-    X(ERR_INVALID, -1, 1, 400, "invalid input")                      \
-    X(ERR_USAGE, -2, 2, 400, "wrong use")                            \
-    X(ERR_NOT_FOUND, -3, 1, 404, "not found")                        \
-    X(ERR_IO, -4, 1, 500, "input/output error")                      \
-    X(ERR_FULL, -5, 1, 507, "no space left")                         \
-    X(ERR_LIMIT, -6, 1, 413, "limit exceeded")                       \
-    X(ERR_UNSUPPORTED, -7, 1, 400, "not supported")                  \
-    X(ERR_CORRUPT, -8, 1, 422, "damaged data")                       \
-    X(ERR_CANCELLED, -9, 130, 499, "cancelled")                      \
-    X(ERR_CONFLICT, -10, 1, 409, "conflict")                         \
+#define ERR_MAP(X)                                                                                 \
+    X(ERR_INVALID, -1, 1, 400, "invalid input")                                                    \
+    X(ERR_USAGE, -2, 2, 400, "wrong use")                                                          \
+    X(ERR_NOT_FOUND, -3, 1, 404, "not found")                                                      \
+    X(ERR_IO, -4, 1, 500, "input/output error")                                                    \
+    X(ERR_FULL, -5, 1, 507, "no space left")                                                       \
+    X(ERR_LIMIT, -6, 1, 413, "limit exceeded")                                                     \
+    X(ERR_UNSUPPORTED, -7, 1, 400, "not supported")                                                \
+    X(ERR_CORRUPT, -8, 1, 422, "damaged data")                                                     \
+    X(ERR_CANCELLED, -9, 130, 499, "cancelled")                                                    \
+    X(ERR_CONFLICT, -10, 1, 409, "conflict")                                                       \
     X(ERR_INTERNAL, -11, 1, 500, "internal error")
 
 enum err_code {

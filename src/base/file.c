@@ -17,12 +17,15 @@ static int real_open(const char *path, int flags, mode_t mode) { return open(pat
 static const struct file_ops real_ops = {real_open, write, fsync, rename, ftruncate};
 static const struct file_ops *ops = &real_ops;
 
-void file_ops_set(const struct file_ops *replacement) { ops = replacement ? replacement : &real_ops; }
+void file_ops_set(const struct file_ops *replacement) {
+    ops = replacement ? replacement : &real_ops;
+}
 
 static int fd_size(int fd, const char *path, int64_t *ret, struct err *err) {
     struct stat st;
     if (fstat(fd, &st) != 0) return err_sys(err, errno, "could not examine \"%s\"", path);
-    if (S_ISDIR(st.st_mode)) return err_set(err, ERR_INVALID, "\"%s\" is a directory, not a file", path);
+    if (S_ISDIR(st.st_mode))
+        return err_set(err, ERR_INVALID, "\"%s\" is a directory, not a file", path);
     *ret = st.st_size;
     return 0;
 }
@@ -40,7 +43,8 @@ int file_read(const char *path, struct buf *b, struct err *err) {
         if (n <= 0) break;
         buf_add(b, chunk, (size_t)n);
         if (!buf_ok(b))
-            rc = err_set(err, ERR_LIMIT, "\"%s\" is larger than the limit of %zu bytes", path, b->max);
+            rc = err_set(err, ERR_LIMIT, "\"%s\" is larger than the limit of %zu bytes", path,
+                         b->max);
     }
     close(fd);
     return rc;
@@ -63,7 +67,8 @@ static int dir_sync_of(const char *path, struct err *err) {
     size_t n = (size_t)(base.p - path);
     char *dir = n ? mem_strndup(path, n) : mem_strdup(".");
     int rc = 0, fd = ops->open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0) rc = err_sys(err, errno, "could not open directory \"%s\"", dir);
+    if (fd < 0)
+        rc = err_sys(err, errno, "could not open directory \"%s\"", dir);
     else if (ops->fsync(fd) != 0 && errno != EINVAL) /* some file systems cannot sync a directory */
         rc = err_sys(err, errno, "could not sync directory \"%s\"", dir);
     file_close(fd);
@@ -129,7 +134,8 @@ int file_append_open(const char *path, int64_t keep_bytes, int *ret_fd, struct e
     int fd = ops->open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return err_sys(err, errno, "could not open \"%s\"", path);
     if (ops->ftruncate(fd, keep_bytes) != 0 || lseek(fd, keep_bytes, SEEK_SET) < 0) {
-        int rc = err_sys(err, errno, "could not cut \"%s\" to %lld bytes", path, (long long)keep_bytes);
+        int rc =
+            err_sys(err, errno, "could not cut \"%s\" to %lld bytes", path, (long long)keep_bytes);
         close(fd);
         return rc;
     }

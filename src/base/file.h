@@ -57,7 +57,7 @@ void file_map_close(struct file_map *m);
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
 int file_size(const char *path, int64_t *ret, struct err *err);
-int dir_make(const char *path, struct err *err); /* with parents; present is fine */
+int dir_make(const char *path, struct err *err);    /* with parents; present is fine */
 int file_remove(const char *path, struct err *err); /* absent is fine */
 int dir_remove_all(const char *path, struct err *err);
 int file_rename(const char *from, const char *to, struct err *err); /* and syncs the directory */

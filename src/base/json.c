@@ -9,10 +9,11 @@
 /* jansson itself stops at 2048 levels of nesting (JSON_PARSER_MAX_DEPTH) */
 int json_read(struct str text, const char *where, json_t **ret, struct err *err) {
     json_error_t e;
-    json_t *v = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    json_t *v =
+        json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
     if (!v)
-        return err_set(err, ERR_INVALID, "%s: not valid JSON: %s (line %d, column %d)", where, e.text,
-                       e.line, e.column);
+        return err_set(err, ERR_INVALID, "%s: not valid JSON: %s (line %d, column %d)", where,
+                       e.text, e.line, e.column);
     *ret = v;
     return 0;
 }
@@ -32,14 +33,17 @@ static const json_t *member(const json_t *o, const char *key) {
     return v && !json_is_null(v) ? v : NULL;
 }
 
-static int wrong(const json_t *v, const char *key, const char *where, const char *want, struct err *err) {
+static int wrong(const json_t *v, const char *key, const char *where, const char *want,
+                 struct err *err) {
     char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
-    err_set(err, ERR_INVALID, "%s: \"%s\" must be %s, not %.80s", where, key, want, text ? text : "?");
+    err_set(err, ERR_INVALID, "%s: \"%s\" must be %s, not %.80s", where, key, want,
+            text ? text : "?");
     free(text);
     return err->code;
 }
 
-int json_get_str(const json_t *o, const char *key, const char *where, struct str *ret, struct err *err) {
+int json_get_str(const json_t *o, const char *key, const char *where, struct str *ret,
+                 struct err *err) {
     const json_t *v = member(o, key);
     if (!v) return 0;
     if (!json_is_string(v)) return wrong(v, key, where, "a string", err);
@@ -60,7 +64,8 @@ int json_get_i64(const json_t *o, const char *key, const char *where, int64_t mi
     return 0;
 }
 
-int json_get_double(const json_t *o, const char *key, const char *where, double *ret, struct err *err) {
+int json_get_double(const json_t *o, const char *key, const char *where, double *ret,
+                    struct err *err) {
     const json_t *v = member(o, key);
     if (!v) return 0;
     if (!json_is_number(v)) return wrong(v, key, where, "a number", err);
@@ -93,8 +98,10 @@ static void write_char(struct buf *b, unsigned cp, struct str raw) {
         buf_byte(b, s[1]);
         return;
     }
-    if (cp < 0x20 || cp == 0x7F) buf_printf(b, "\\u%04x", cp);
-    else buf_str(b, raw);
+    if (cp < 0x20 || cp == 0x7F)
+        buf_printf(b, "\\u%04x", cp);
+    else
+        buf_str(b, raw);
 }
 
 void json_write_str(struct buf *b, struct str s) {
@@ -102,8 +109,10 @@ void json_write_str(struct buf *b, struct str s) {
     while (s.n) {
         unsigned cp = 0;
         size_t n = utf8_get(s, &cp);
-        if (n) write_char(b, cp, (struct str){s.p, n});
-        else buf_z(b, "\xEF\xBF\xBD");
+        if (n)
+            write_char(b, cp, (struct str){s.p, n});
+        else
+            buf_z(b, "\xEF\xBF\xBD");
         s = str_from(s, n ? n : 1);
     }
     buf_byte(b, '"');

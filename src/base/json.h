@@ -22,10 +22,12 @@ static inline struct str json_str(const json_t *s) {
 
 /* Members of an object. Absent or null: the getter leaves *ret alone and returns 0 (put the default
  * there first). Wrong type or out of range: ERR_INVALID naming `where`, key and value. */
-int json_get_str(const json_t *o, const char *key, const char *where, struct str *ret, struct err *err);
+int json_get_str(const json_t *o, const char *key, const char *where, struct str *ret,
+                 struct err *err);
 int json_get_i64(const json_t *o, const char *key, const char *where, int64_t min, int64_t max,
                  int64_t *ret, struct err *err);
-int json_get_double(const json_t *o, const char *key, const char *where, double *ret, struct err *err);
+int json_get_double(const json_t *o, const char *key, const char *where, double *ret,
+                    struct err *err);
 int json_get_bool(const json_t *o, const char *key, const char *where, bool *ret, struct err *err);
 
 /* Compact text of any value, key order kept, non-ASCII as UTF-8, doubles with 17 digits. */

@@ -74,14 +74,16 @@ static int budget_check(size_t bytes, const char *what, struct err *err) {
     size_t budget = mem_budget(), used = mem_rss_anon();
     if (bytes <= budget && used <= budget - bytes) return 0;
     return err_set(err, ERR_LIMIT,
-                   "%s needs %.1f MiB with %.1f MiB in use, over the memory budget of %.1f MiB", what,
-                   (double)bytes / 1048576.0, (double)used / 1048576.0, (double)budget / 1048576.0);
+                   "%s needs %.1f MiB with %.1f MiB in use, over the memory budget of %.1f MiB",
+                   what, (double)bytes / 1048576.0, (double)used / 1048576.0,
+                   (double)budget / 1048576.0);
 }
 
 int mem_try(size_t count, size_t size, const char *what, void **ret, struct err *err) {
     size_t bytes;
     if (!mul_size(count, size, &bytes))
-        return err_set(err, ERR_LIMIT, "%s: a size of %zu x %zu bytes overflows", what, count, size);
+        return err_set(err, ERR_LIMIT, "%s: a size of %zu x %zu bytes overflows", what, count,
+                       size);
     if (bytes > (size_t)1 << 20) { /* reading the resident size costs more than a small request */
         int rc = budget_check(bytes, what, err);
         if (rc) return rc;

@@ -13,12 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t bytes);                 /* abort on failure; free with mem_free */
-void *mem_zalloc(size_t count, size_t size);   /* zeroed, product checked */
+void *mem_alloc(size_t bytes);               /* abort on failure; free with mem_free */
+void *mem_zalloc(size_t count, size_t size); /* zeroed, product checked */
 void *mem_realloc(void *p, size_t count, size_t size);
 char *mem_strdup(const char *z);
-char *mem_strndup(const char *p, size_t n);    /* NUL-terminated copy */
-void mem_free(void *p);                        /* NULL is fine */
+char *mem_strndup(const char *p, size_t n); /* NUL-terminated copy */
+void mem_free(void *p);                     /* NULL is fine */
 
 /* Grow *p (element size `size`) so that `need` elements fit; *cap is updated. */
 void mem_grow(void **p, size_t *cap, size_t need, size_t size);
@@ -39,11 +39,11 @@ void mem_block_close(void *p, size_t bytes);
 void mem_budget_set(size_t bytes);
 size_t mem_budget(void);
 
-size_t mem_physical(void);   /* bytes of RAM, or the cgroup's limit where that is smaller */
-size_t mem_available(void);  /* bytes that could be taken without swapping */
-size_t mem_rss(void);        /* resident now */
-size_t mem_rss_peak(void);   /* largest since start or the last reset */
-size_t mem_rss_anon(void);   /* resident, private and not backed by a file */
+size_t mem_physical(void);  /* bytes of RAM, or the cgroup's limit where that is smaller */
+size_t mem_available(void); /* bytes that could be taken without swapping */
+size_t mem_rss(void);       /* resident now */
+size_t mem_rss_peak(void);  /* largest since start or the last reset */
+size_t mem_rss_anon(void);  /* resident, private and not backed by a file */
 void mem_rss_peak_reset(void);
 
 #endif

@@ -15,7 +15,7 @@ void rng_init_stream(struct rng *r, uint64_t seed, uint64_t stream);
 uint64_t rng_u64(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n); /* uniform in [0, n), n > 0, no bias */
 double rng_double(struct rng *r);              /* [0, 1), 53 bits */
-double rng_normal(struct rng *r);              /* mean 0, variance 1; polar method, two draws at least */
+double rng_normal(struct rng *r); /* mean 0, variance 1; polar method, two draws at least */
 void rng_shuffle(struct rng *r, int64_t *a, int64_t n);
 /* Counter-based (splitmix64 finaliser): the same bits for (key, counter) in any order or thread. */
 uint64_t rng_hash(uint64_t key, uint64_t counter);

@@ -28,7 +28,8 @@ static inline bool str_starts(struct str s, struct str prefix) {
 }
 
 static inline bool str_ends(struct str s, struct str suffix) {
-    return s.n >= suffix.n && (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+    return s.n >= suffix.n &&
+           (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
 /* the part from byte `from` on; past the end it is empty */

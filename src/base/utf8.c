@@ -21,7 +21,8 @@ size_t utf8_get(struct str s, unsigned *ret_cp) {
         return 3;
     }
     if (c >= 0xF0 && c <= 0xF4 && s.n >= 4 && is_tail(p[1]) && is_tail(p[2]) && is_tail(p[3])) {
-        unsigned cp = (c & 0x07u) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 | (p[3] & 0x3Fu);
+        unsigned cp =
+            (c & 0x07u) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 | (p[3] & 0x3Fu);
         if (cp < 0x10000 || cp > 0x10FFFF) return 0;
         *ret_cp = cp;
         return 4;
@@ -67,7 +68,10 @@ size_t utf8_incomplete_tail(struct str s) {
     for (size_t back = 1; back <= 3 && back <= s.n; back++) {
         unsigned char c = (unsigned char)s.p[s.n - back];
         if (is_tail(c)) continue;
-        size_t need = c >= 0xF0 && c <= 0xF4 ? 4 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xC2 && c < 0xE0 ? 2 : 1;
+        size_t need = c >= 0xF0 && c <= 0xF4  ? 4
+                      : c >= 0xE0 && c < 0xF0 ? 3
+                      : c >= 0xC2 && c < 0xE0 ? 2
+                                              : 1;
         return need > back ? back : 0;
     }
     return 0;

@@ -92,9 +92,15 @@ static void utf8_accepts_exactly_the_standard(void **state) {
     static const struct {
         const char *bytes;
         size_t valid;
-    } cases[] = {{"abc", 3},           {"\xC3\xA9", 2},         {"\xC0\x80", 0},
-                 {"\xED\xA0\x80", 0},  {"\xF0\x9F\x98\x80", 4}, {"\xF4\x90\x80\x80", 0},
-                 {"a\xE2\x82", 1},     {"\x80", 0},             {"\xF8\x88\x80\x80\x80", 0},
+    } cases[] = {{"abc", 3},
+                 {"\xC3\xA9", 2},
+                 {"\xC0\x80", 0},
+                 {"\xED\xA0\x80", 0},
+                 {"\xF0\x9F\x98\x80", 4},
+                 {"\xF4\x90\x80\x80", 0},
+                 {"a\xE2\x82", 1},
+                 {"\x80", 0},
+                 {"\xF8\x88\x80\x80\x80", 0},
                  {"\xE0\x80\x80", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(utf8_valid_prefix(str_of(cases[i].bytes)), cases[i].valid);
@@ -148,7 +154,8 @@ static void file_write_on_a_full_disk_leaves_the_old_file(void **state) {
     file_ops_set(&full);
     for (writes_left = 0; writes_left < 3;) {
         int allowed = writes_left;
-        assert_int_equal(file_write_atomic(path, STR_LIT("something new and longer"), &err), ERR_FULL);
+        assert_int_equal(file_write_atomic(path, STR_LIT("something new and longer"), &err),
+                         ERR_FULL);
         writes_left = allowed + 1;
     }
     file_ops_set(NULL);
@@ -234,12 +241,13 @@ static void json_errors_name_the_place(void **state) {
     json_decref(v);
 }
 
-UNIT_TESTS(base, cmocka_unit_test(err_wrap_puts_context_first), cmocka_unit_test(err_cuts_a_long_message),
-           cmocka_unit_test(buf_stops_at_its_maximum),
+UNIT_TESTS(base, cmocka_unit_test(err_wrap_puts_context_first),
+           cmocka_unit_test(err_cuts_a_long_message), cmocka_unit_test(buf_stops_at_its_maximum),
            cmocka_unit_test(arena_gives_zeroed_pieces_up_to_its_limit),
            cmocka_unit_test(mem_try_asks_the_budget_first),
            cmocka_unit_test(utf8_accepts_exactly_the_standard),
            cmocka_unit_test(file_write_is_whole_or_absent),
            cmocka_unit_test(file_write_on_a_full_disk_leaves_the_old_file),
            cmocka_unit_test(pool_runs_each_item_once), cmocka_unit_test(rng_is_fixed_for_all_time),
-           cmocka_unit_test(sha256_is_the_standard_one), cmocka_unit_test(json_errors_name_the_place))
+           cmocka_unit_test(sha256_is_the_standard_one),
+           cmocka_unit_test(json_errors_name_the_place))

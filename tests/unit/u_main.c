@@ -50,7 +50,8 @@ int main(int argc, char **argv) {
     printf("seed %llu\n", (unsigned long long)unit_seed());
     for (size_t g = 0; g < group_count; g++) {
         if (!strstr(groups[g].name, want)) continue;
-        failed += _cmocka_run_group_tests(groups[g].name, groups[g].tests, groups[g].count, NULL, NULL);
+        failed +=
+            _cmocka_run_group_tests(groups[g].name, groups[g].tests, groups[g].count, NULL, NULL);
     }
     return failed > 0;
 }

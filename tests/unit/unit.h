@@ -13,10 +13,10 @@
 void unit_add(const char *group, const struct CMUnitTest *tests, size_t count);
 
 /* UNIT_TESTS(base_buf, cmocka_unit_test(grows), cmocka_unit_test(refuses_more_than_max)) */
-#define UNIT_TESTS(group, ...)                                                            \
-    __attribute__((constructor)) static void register_##group(void) {                     \
-        static const struct CMUnitTest tests[] = {__VA_ARGS__};                           \
-        unit_add(#group, tests, sizeof tests / sizeof *tests);                            \
+#define UNIT_TESTS(group, ...)                                                                     \
+    __attribute__((constructor)) static void register_##group(void) {                              \
+        static const struct CMUnitTest tests[] = {__VA_ARGS__};                                    \
+        unit_add(#group, tests, sizeof tests / sizeof *tests);                                     \
     }
 
 /* The seed of this run: $UNIT_SEED or fixed. */
