@@ -1,0 +1,100 @@
+#include "cli/cli.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "weights/models.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STDIN_MAX ((size_t)1 << 30)
+
+volatile sig_atomic_t cli_interrupted;
+
+int cli_fail(const char *command, const struct err *err) {
+    fflush(stdout);
+    fprintf(stderr, "attune %s: %s\n", command, err->msg);
+    return err_exit_code(err->code);
+}
+
+int cli_stdin(struct buf *b, struct err *err) {
+    buf_init(b, STDIN_MAX);
+    char chunk[1 << 16];
+    for (;;) {
+        ssize_t n = read(STDIN_FILENO, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return err_sys(err, errno, "could not read standard input");
+        if (n == 0) return 0;
+        buf_add(b, chunk, (size_t)n);
+        if (!buf_ok(b))
+            return err_set(err, ERR_LIMIT, "standard input is larger than %zu bytes", STDIN_MAX);
+    }
+}
+
+int cli_model_path(const char *model, char **ret, struct err *err) {
+    return model_resolve(model, ret, err);
+}
+
+int cli_num(const char *dtype, int threads, struct num **ret, struct err *err) {
+    enum num_isa isa;
+    int rc = num_isa_choose(&isa, err);
+    if (rc) return rc;
+    enum num_type compute = num_compute_default(isa);
+    if (dtype && strcmp(dtype, "f32") == 0) compute = NUM_F32;
+    else if (dtype && strcmp(dtype, "bf16") == 0) compute = NUM_BF16;
+    else if (dtype) return err_set(err, ERR_USAGE, "--dtype is f32 or bf16, not \"%s\"", dtype);
+    *ret = num_new(&(struct num_options){.threads = threads, .compute = compute, .isa = isa});
+    return 0;
+}
+
+static int open_adapter(struct engine *e, const char *dir, struct err *err) {
+    char warning[240];
+    int rc = adapter_open(e->model, dir, &e->adapter, warning, err);
+    if (!rc && warning[0]) fprintf(stderr, "attune: warning: %s\n", warning);
+    return rc;
+}
+
+int cli_engine_open(const struct engine_options *o, struct engine *e, struct err *err) {
+    *e = (struct engine){0};
+    char *path = NULL;
+    int rc = cli_num(o->dtype, o->threads, &e->num, err);
+    if (!rc) rc = cli_model_path(o->model, &path, err);
+    bool f32 = !rc && num_compute(e->num) == NUM_F32;
+    if (!rc) rc = model_open(path, &(struct model_options){.expand_f32 = f32}, &e->model, err);
+    if (!rc && o->adapter) rc = open_adapter(e, o->adapter, err);
+    mem_free(path);
+    return rc;
+}
+
+void cli_engine_close(struct engine *e) {
+    adapter_close(e->adapter);
+    model_close(e->model);
+    num_free(e->num);
+    *e = (struct engine){0};
+}
+
+static void on_interrupt(int sig) {
+    if (cli_interrupted) _exit(128 + sig);
+    cli_interrupted = 1;
+}
+
+void cli_catch_interrupt(void) {
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_is_terminal(int fd) { return isatty(fd) == 1; }
+
+void cli_print_json(const json_t *v) {
+    struct buf b;
+    buf_init(&b, SIZE_MAX / 2);
+    json_write(v, &b);
+    buf_byte(&b, '\n');
+    fwrite(b.p, 1, b.n, stdout);
+    fflush(stdout);
+    buf_release(&b);
+}

