@@ -1,47 +1,319 @@
-/* Matrix products, scalar. */
+/* The driver of matrix products: cuts C into tiles for the threads and k into blocks for the
+ * caches, prepares operands and calls the kernels (matmul_kernel.h). Tile sizes may follow the
+ * shape and the number of threads, because no bit of the result depends on them; block lengths may
+ * not.
+ */
 #include "num/matmul.h"
 
-enum form { NT, NN, TN };
+#include "num/matmul_kernel.h"
+#include "num/num_int.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define DOT_TILE_ROWS 96 /* of A: with 1,024 of k 384 KiB, in L2 */
+#define DOT_TILE_COLS 512
+#define BC_TILE_ROWS 192
+#define BC_TILE_COLS 1024
+#define JOIN_K 128 /* a second segment up to here shares the last block of the first */
+#define ITEMS_PER_THREAD 4
+#define PANEL_PAD 16
 
 struct job {
+    struct num *num;
+    const struct mm_kernels *kernels;
     const struct matmul *mm;
-    enum form form;
-    bool round; /* operands to BF16 */
+    struct mat a[2]; /* nt: A as the dot kernel reads it */
+    bool round;      /* operands go through BF16 although the kernel takes F32 */
+    bool transposed; /* A lies (k, m): tn */
+    float alpha;
+    int64_t tile_rows, tile_cols, row_tiles;
 };
 
-static float element(const struct mat *x, int64_t i, int64_t j, bool round) {
-    const char *p = (const char *)x->p + (size_t)(i * x->ld + j) * num_type_size(x->type);
-    float v;
-    num_widen(&v, p, x->type, 1);
-    return round ? num_of_bf16(num_bf16_of(v)) : v;
+struct tile {
+    int64_t i0, rows, j0, cols;
+};
+
+static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t round_up(int64_t a, int64_t to) { return ceil_div(a, to) * to; }
+
+static const void *at(const struct mat *x, int64_t i, int64_t j) {
+    return (const char *)x->p + (size_t)(i * x->ld + j) * num_type_size(x->type);
 }
 
-static void row_compute(void *ctx, int64_t i) {
-    const struct job *job = ctx;
+static const struct mm_kernels *kernels_of(const struct num *num) {
+#if defined(__x86_64__)
+    switch (num_isa(num)) {
+    case NUM_AMX:
+    case NUM_AVX512BF16:
+    case NUM_AVX512:
+    case NUM_AVX2: return &mm_avx2;
+    default: break;
+    }
+#endif
+    (void)num;
+    return &mm_scalar;
+}
+
+/* --- tiles
+ * ---------------------------------------------------------------------------------------- */
+
+static void tiles_choose(struct job *job, int64_t rows_max, int64_t row_unit, int64_t cols_max,
+                         int64_t col_unit) {
     const struct matmul *mm = job->mm;
-    float alpha = mm->alpha == 0 ? 1 : mm->alpha;
-    for (int64_t j = 0; j < mm->n; j++) {
-        float *c = mm->c + i * mm->ldc + j, sum = 0;
-        for (int s = 0; s < 2; s++) {
-            const struct mat *a = &mm->seg[s].a, *b = &mm->seg[s].b;
-            for (int64_t k = 0; k < mm->seg[s].k; k++) {
-                float x =
-                    job->form == TN ? element(a, k, i, job->round) : element(a, i, k, job->round);
-                float y =
-                    job->form == NT ? element(b, j, k, job->round) : element(b, k, j, job->round);
-                sum += x * y;
-            }
+    job->row_tiles = ceil_div(mm->m, rows_max);
+    job->tile_rows = round_up(ceil_div(mm->m, job->row_tiles), row_unit);
+    job->row_tiles = ceil_div(mm->m, job->tile_rows);
+    int64_t items = (int64_t)pool_threads(num_pool(job->num)) * ITEMS_PER_THREAD;
+    int64_t cols = ceil_div(mm->n * job->row_tiles, items);
+    job->tile_cols = round_up(min_of(cols, cols_max), col_unit);
+}
+
+static void tiles_run(struct job *job, void (*fn)(void *, int64_t)) {
+    pool_run(num_pool(job->num), job->row_tiles * ceil_div(job->mm->n, job->tile_cols), fn, job);
+}
+
+static struct tile tile_at(const struct job *job, int64_t item) {
+    int64_t i0 = item % job->row_tiles * job->tile_rows;
+    int64_t j0 = item / job->row_tiles * job->tile_cols;
+    return (struct tile){i0, min_of(job->tile_rows, job->mm->m - i0), j0,
+                         min_of(job->tile_cols, job->mm->n - j0)};
+}
+
+/* What stands in C before the first block adds to it; false: nothing, the first block writes. */
+static bool tile_begin(const struct matmul *mm, const struct tile *t) {
+    bool empty = mm->seg[0].k + mm->seg[1].k == 0;
+    if (!mm->bias && !(empty && !mm->accumulate)) return mm->accumulate;
+    for (int64_t i = t->i0; i < t->i0 + t->rows; i++) {
+        float *c = mm->c + i * mm->ldc;
+        for (int64_t j = t->j0; j < t->j0 + t->cols; j++) {
+            float start = mm->accumulate ? c[j] : 0;
+            c[j] = mm->bias ? start + mm->bias[j] : start;
         }
-        float start = (mm->accumulate ? *c : 0) + (mm->bias ? mm->bias[j] : 0);
-        *c = start + alpha * sum;
+    }
+    return true;
+}
+
+static size_t panel_bytes_dot(const struct mm_kernels *kr) {
+    return (size_t)kr->dot_cols * (size_t)(kr->dot_k + JOIN_K + PANEL_PAD) * 4;
+}
+
+/* --- nt
+ * ------------------------------------------------------------------------------------------- */
+
+/* Cuts of k for the dot kernel: blocks of dot_k through each segment; a short second segment goes
+ * with the last block of the first, so that it costs no horizontal sums of its own. */
+struct cut {
+    int64_t k0[2], k[2]; /* of each segment; k 0: no part in this block */
+};
+
+static bool cut_next(const struct job *job, struct cut *cut) {
+    int64_t k_max = job->kernels->dot_k, total0 = job->mm->seg[0].k, total1 = job->mm->seg[1].k;
+    cut->k0[0] += cut->k[0];
+    cut->k0[1] += cut->k[1];
+    cut->k[0] = min_of(k_max, total0 - cut->k0[0]);
+    cut->k[1] = 0;
+    bool joins = total1 <= JOIN_K && cut->k[0] > 0 && cut->k0[0] + cut->k[0] == total0;
+    if (joins || cut->k[0] == 0) cut->k[1] = min_of(k_max, total1 - cut->k0[1]);
+    return cut->k[0] + cut->k[1] > 0;
+}
+
+/* Weights to the kernel's type, in a small buffer of this thread, where they are not already. */
+static void panel_prepare(const struct job *job, struct dot_piece *p, char *panel, int64_t rows,
+                          int64_t cols) {
+    const struct mm_kernels *kr = job->kernels;
+    bool rounds = job->round && p->b_type != NUM_BF16;
+    bool widens = kr->unit == 1 && p->b_type != NUM_F32 && rows > 2 * kr->dot_rows;
+    bool narrows = kr->unit == 2 && p->b_type != NUM_BF16;
+    if (!rounds && !widens && !narrows) return;
+    struct mat b = {p->b, p->b_type, p->ldb};
+    int64_t ld = kr->dot_k + JOIN_K + PANEL_PAD;
+    size_t size = 4 / (size_t)kr->unit;
+    for (int64_t j = 0; j < cols; j++) {
+        char *row = panel + (size_t)(j * ld) * size;
+        kr->convert(row, at(&b, j, 0), p->b_type, p->k);
+        if (rounds && kr->unit == 1) kr->round((float *)row, p->k);
+    }
+    p->b = panel;
+    p->ldb = ld;
+    p->b_type = kr->unit == 1 ? NUM_F32 : NUM_BF16;
+}
+
+static void dot_columns(const struct job *job, const struct tile *t, const struct cut *cut,
+                        int64_t j, int64_t cols, bool add) {
+    const struct matmul *mm = job->mm;
+    struct dot_block x = {.rows = t->rows,
+                          .cols = cols,
+                          .c = mm->c + t->i0 * mm->ldc + j,
+                          .ldc = mm->ldc,
+                          .alpha = job->alpha,
+                          .add = add};
+    char *panel = num_thread_scratch(job->num);
+    for (int s = 0; s < 2; s++) {
+        if (cut->k[s] == 0) continue;
+        const struct mat *b = &mm->seg[s].b;
+        struct dot_piece *p = &x.piece[x.pieces++];
+        *p = (struct dot_piece){.a = at(&job->a[s], t->i0, cut->k0[s]),
+                                .lda = job->a[s].ld,
+                                .b = at(b, j, cut->k0[s]),
+                                .ldb = b->ld,
+                                .k = cut->k[s],
+                                .b_type = b->type};
+        panel_prepare(job, p, panel, t->rows, cols);
+        panel += (size_t)round_up(cut->k[s], PANEL_PAD) * 4 / (size_t)job->kernels->unit;
+    }
+    job->kernels->dot(&x);
+}
+
+static void dot_tile(const struct job *job, const struct tile *t) {
+    bool add = tile_begin(job->mm, t);
+    int64_t step = job->kernels->dot_cols, end = t->j0 + t->cols;
+    for (struct cut cut = {0}; cut_next(job, &cut); add = true)
+        for (int64_t j = t->j0; j < end; j += step)
+            dot_columns(job, t, &cut, j, min_of(step, end - j), add);
+}
+
+static void nt_item(void *ctx, int64_t item) {
+    const struct job *job = ctx;
+    struct tile t = tile_at(job, item);
+    if (t.rows > 2 * job->kernels->dot_rows) {
+        dot_tile(job, &t);
+        return;
+    }
+    /* few rows: read each row of B from its first to its last byte */
+    int64_t end = t.j0 + t.cols, step = job->kernels->dot_cols;
+    for (int64_t j = t.j0; j < end; j += step) {
+        struct tile narrow = {t.i0, t.rows, j, min_of(step, end - j)};
+        dot_tile(job, &narrow);
     }
 }
 
-static void run(struct num *num, const struct matmul *mm, enum form form) {
-    struct job job = {mm, form, num_compute(num) == NUM_BF16};
-    pool_run(num_pool(num), mm->m, row_compute, &job);
+static void a_row_convert(void *ctx, int64_t i) {
+    const struct job *job = ctx;
+    const struct mm_kernels *kr = job->kernels;
+    for (int s = 0; s < 2; s++) {
+        int64_t k = job->mm->seg[s].k;
+        if (k == 0) continue;
+        void *out = (void *)(uintptr_t)at(&job->a[s], i, 0);
+        kr->convert(out, at(&job->mm->seg[s].a, i, 0), NUM_F32, k);
+        if (kr->unit == 1) kr->round(out, k);
+    }
 }
 
-void matmul_nt(struct num *num, const struct matmul *mm) { run(num, mm, NT); }
-void matmul_nn(struct num *num, const struct matmul *mm) { run(num, mm, NN); }
-void matmul_tn(struct num *num, const struct matmul *mm) { run(num, mm, TN); }
+/* Activations to BF16 once for all tiles. */
+static void a_convert(struct job *job) {
+    const struct matmul *mm = job->mm;
+    enum num_type type = job->kernels->unit == 1 ? NUM_F32 : NUM_BF16;
+    int64_t ld0 = round_up(mm->seg[0].k, 32), ld1 = round_up(mm->seg[1].k, 32);
+    size_t size = num_type_size(type);
+    char *p = num_scratch(job->num, NUM_SLOT_PACK, (size_t)(mm->m * (ld0 + ld1)) * size);
+    job->a[0] = (struct mat){p, type, ld0};
+    job->a[1] = (struct mat){p + (size_t)(mm->m * ld0) * size, type, ld1};
+    if (mm->m * (ld0 + ld1) < 16384) /* less than it costs to call the threads */
+        for (int64_t i = 0; i < mm->m; i++) a_row_convert(job, i);
+    else
+        pool_run(num_pool(job->num), mm->m, a_row_convert, job);
+}
+
+static struct job job_of(struct num *num, const struct matmul *mm) {
+    struct job job = {.num = num, .kernels = kernels_of(num), .mm = mm};
+    job.alpha = mm->alpha == 0 ? 1 : mm->alpha;
+    job.round = num_compute(num) == NUM_BF16 && job.kernels->unit == 1;
+    for (int s = 0; s < 2; s++) {
+        job.a[s] = mm->seg[s].a;
+        assert(mm->seg[s].k == 0 || mm->seg[s].a.type == NUM_F32);
+    }
+    return job;
+}
+
+void matmul_nt(struct num *num, const struct matmul *mm) {
+    if (mm->m == 0 || mm->n == 0) return;
+    struct job job = job_of(num, mm);
+    const struct mm_kernels *kr = job.kernels;
+    if (num_compute(num) == NUM_BF16) a_convert(&job);
+    num_thread_scratch_reserve(num, panel_bytes_dot(kr));
+    tiles_choose(&job, DOT_TILE_ROWS, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols);
+    tiles_run(&job, nt_item);
+}
+
+/* --- nn, tn
+ * --------------------------------------------------------------------------------------- */
+
+struct block {
+    int s;
+    int64_t k0, k;
+};
+
+static size_t a_block_bytes(const struct mm_kernels *kr) {
+    return (size_t)round_up(BC_TILE_ROWS, kr->bc_rows) * (size_t)(kr->bc_k + BC_PAD) * 4;
+}
+
+static void a_pack(const struct job *job, const struct tile *t, const struct block *bl, void *out) {
+    const struct mm_kernels *kr = job->kernels;
+    const struct mat *a = &job->mm->seg[bl->s].a;
+    if (job->transposed)
+        kr->pack_at(out, at(a, bl->k0, t->i0), a->ld, t->rows, bl->k);
+    else
+        kr->pack_a(out, at(a, t->i0, bl->k0), a->ld, t->rows, bl->k);
+    if (job->round) kr->round(out, (int64_t)(a_block_bytes(kr) / sizeof(float)));
+}
+
+static void bc_columns(const struct job *job, const struct tile *t, const struct block *bl,
+                       struct bc_block *x, int64_t j) {
+    const struct mm_kernels *kr = job->kernels;
+    const struct matmul *mm = job->mm;
+    const struct mat *b = &mm->seg[bl->s].b;
+    char *panel = (char *)num_thread_scratch(job->num) + a_block_bytes(kr);
+    x->cols = min_of(kr->bc_cols, t->j0 + t->cols - j);
+    x->c = mm->c + t->i0 * mm->ldc + j;
+    bool in_place = kr->unit == 1 && b->type == NUM_F32 && !job->round && x->cols == kr->bc_cols &&
+                    t->rows <= 2 * kr->bc_rows;
+    if (in_place) {
+        x->b = at(b, bl->k0, j);
+        x->ldb = b->ld;
+    } else {
+        kr->pack_b(panel, at(b, bl->k0, j), b->type, b->ld, bl->k, x->cols);
+        if (job->round && b->type != NUM_BF16) kr->round((float *)panel, bl->k * kr->bc_cols);
+        x->b = panel;
+        x->ldb = kr->bc_cols;
+    }
+    kr->bc(x);
+}
+
+static void bc_item(void *ctx, int64_t item) {
+    const struct job *job = ctx;
+    const struct mm_kernels *kr = job->kernels;
+    struct tile t = tile_at(job, item);
+    bool add = tile_begin(job->mm, &t);
+    int64_t k_max = kr->bc_k * kr->unit;
+    char *a = num_thread_scratch(job->num);
+    for (int s = 0; s < 2; s++)
+        for (int64_t k0 = 0; k0 < job->mm->seg[s].k; k0 += k_max, add = true) {
+            struct block bl = {s, k0, min_of(k_max, job->mm->seg[s].k - k0)};
+            a_pack(job, &t, &bl, a);
+            struct bc_block x = {.a = a,
+                                 .transposed = job->transposed,
+                                 .k = ceil_div(bl.k, kr->unit),
+                                 .rows = t.rows,
+                                 .ldc = job->mm->ldc,
+                                 .alpha = job->alpha,
+                                 .add = add};
+            for (int64_t j = t.j0; j < t.j0 + t.cols; j += kr->bc_cols)
+                bc_columns(job, &t, &bl, &x, j);
+        }
+}
+
+static void bc_run(struct num *num, const struct matmul *mm, bool transposed) {
+    if (mm->m == 0 || mm->n == 0) return;
+    struct job job = job_of(num, mm);
+    job.transposed = transposed;
+    const struct mm_kernels *kr = job.kernels;
+    size_t panel = (size_t)kr->bc_k * (size_t)kr->bc_cols * 4;
+    num_thread_scratch_reserve(num, a_block_bytes(kr) + panel);
+    tiles_choose(&job, BC_TILE_ROWS, kr->bc_rows, BC_TILE_COLS, kr->bc_cols);
+    tiles_run(&job, bc_item);
+}
+
+void matmul_nn(struct num *num, const struct matmul *mm) { bc_run(num, mm, false); }
+void matmul_tn(struct num *num, const struct matmul *mm) { bc_run(num, mm, true); }

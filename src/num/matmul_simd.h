@@ -1,0 +1,280 @@
+/* Kernels of the contract in matmul_kernel.h for F32 operands, written in the vector operations of
+ * simd_avx2.h or simd_avx512.h. Included once by a file that has defined
+ *
+ *   DOT_ROWS, DOT_COLS, DOT_K    register block and k block of the dot kernel; DOT_COLS % 4 == 0
+ *   BC_ROWS, BC_K                the same of the broadcast kernel, 2 vectors wide
+ */
+#include "num/matmul_kernel.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define BC_COLS (2 * VL)
+#define BC_STRIDE (BC_K + BC_PAD)
+#define PREFETCH_BYTES 768 /* ahead in each row of weights; far enough to hide DRAM at one core */
+
+/* --- dot
+ * ------------------------------------------------------------------------------------------ */
+
+INLINE vf load_as(const void *p, int64_t at, const enum num_type type) {
+    if (type == NUM_BF16) return v_load_bf16((const uint16_t *)p + at);
+    if (type == NUM_F16) return v_load_f16((const uint16_t *)p + at);
+    return v_load((const float *)p + at);
+}
+
+INLINE vf load_tail(const void *p, int64_t at, int64_t n, const enum num_type type) {
+    if (type == NUM_F32) return v_load_n((const float *)p + at, n);
+    uint16_t h[VL] = {0};
+    memcpy(h, (const uint16_t *)p + at, (size_t)n * sizeof *h);
+    return load_as(h, 0, type);
+}
+
+INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const float *const *a,
+                     const char *const *b, int64_t at, const enum num_type type) {
+    vf x[DOT_ROWS];
+    for (int i = 0; i < rows; i++) x[i] = v_load(a[i] + at);
+    for (int j = 0; j < DOT_COLS; j++) {
+        vf y = load_as(b[j], at, type);
+        for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
+    }
+}
+
+INLINE void dot_tail(vf (*acc)[DOT_COLS], const int rows, const float *const *a,
+                     const char *const *b, int64_t at, int64_t n, const enum num_type type) {
+    vf x[DOT_ROWS];
+    for (int i = 0; i < rows; i++) x[i] = v_load_n(a[i] + at, n);
+    for (int j = 0; j < DOT_COLS; j++) {
+        vf y = load_tail(b[j], at, n, type);
+        for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
+    }
+}
+
+INLINE void dot_piece_add(vf (*acc)[DOT_COLS], const int rows, const struct dot_piece *p,
+                          const float *const *a, const char *const *b, const enum num_type type) {
+    const int64_t line = 64 / (int64_t)num_type_size(type);
+    const int64_t ahead = PREFETCH_BYTES / (int64_t)num_type_size(type);
+    int64_t k = 0;
+    for (; k + line <= p->k; k += line) {
+        if (rows == 1)
+            for (int j = 0; j < DOT_COLS; j++)
+                __builtin_prefetch(b[j] + (k + ahead) * (int64_t)num_type_size(type));
+        for (int64_t at = k; at < k + line; at += VL) dot_step(acc, rows, a, b, at, type);
+    }
+    for (; k + VL <= p->k; k += VL) dot_step(acc, rows, a, b, k, type);
+    if (k < p->k) dot_tail(acc, rows, a, b, k, p->k - k, type);
+}
+
+/* c (+)= alpha · s for up to four neighbours; the tail does the same operations one by one */
+INLINE void c_update4(float *c, __m128 s, int64_t cols, float alpha, bool add) {
+    s = _mm_mul_ps(s, _mm_set1_ps(alpha));
+    if (cols >= 4) {
+        if (add) s = _mm_add_ps(_mm_loadu_ps(c), s);
+        _mm_storeu_ps(c, s);
+        return;
+    }
+    float t[4];
+    _mm_storeu_ps(t, s);
+    for (int64_t j = 0; j < cols; j++) c[j] = add ? c[j] + t[j] : t[j];
+}
+
+INLINE void dot_rows(const struct dot_block *x, int64_t i, const int rows) {
+    vf acc[DOT_ROWS][DOT_COLS];
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < DOT_COLS; j++) acc[r][j] = v_zero();
+    for (int s = 0; s < x->pieces; s++) {
+        const struct dot_piece *p = &x->piece[s];
+        const float *a[DOT_ROWS];
+        const char *b[DOT_COLS];
+        for (int r = 0; r < rows; r++) a[r] = (const float *)p->a + (i + r) * p->lda;
+        for (int j = 0; j < DOT_COLS; j++) {
+            int64_t row = j < x->cols ? j : x->cols - 1; /* the last again: its sum is not stored */
+            b[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
+        }
+        switch (p->b_type) {
+        case NUM_F32: dot_piece_add(acc, rows, p, a, b, NUM_F32); break;
+        case NUM_BF16: dot_piece_add(acc, rows, p, a, b, NUM_BF16); break;
+        case NUM_F16: dot_piece_add(acc, rows, p, a, b, NUM_F16); break;
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < DOT_COLS; j += 4) {
+            __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
+            if (j < x->cols)
+                c_update4(x->c + (i + r) * x->ldc + j, s, x->cols - j, x->alpha, x->add);
+        }
+}
+
+static void dot(const struct dot_block *x) {
+    int64_t i = 0;
+    for (; i + DOT_ROWS <= x->rows; i += DOT_ROWS) dot_rows(x, i, DOT_ROWS);
+    _Static_assert(DOT_ROWS == 3, "tails below");
+    if (x->rows - i == 2)
+        dot_rows(x, i, 2);
+    else if (x->rows - i == 1)
+        dot_rows(x, i, 1);
+}
+
+static void convert(void *out, const void *p, enum num_type type, int64_t count) {
+    float *y = out;
+    int64_t i = 0;
+    switch (type) {
+    case NUM_F32: memcpy(out, p, (size_t)count * sizeof *y); return;
+    case NUM_BF16:
+        for (; i + VL <= count; i += VL) v_store(y + i, load_as(p, i, NUM_BF16));
+        break;
+    case NUM_F16:
+        for (; i + VL <= count; i += VL) v_store(y + i, load_as(p, i, NUM_F16));
+        break;
+    }
+    num_widen(y + i, (const uint16_t *)p + i, type, count - i);
+}
+
+static void round_to_bf16(float *x, int64_t count) {
+    int64_t i = 0;
+    for (; i + VL <= count; i += VL) v_store(x + i, v_round_bf16(v_load(x + i)));
+    for (; i < count; i++) x[i] = num_of_bf16(num_bf16_of(x[i]));
+}
+
+/* --- broadcast
+ * ------------------------------------------------------------------------------------ */
+
+static void pack_a(void *out, const float *a, int64_t lda, int64_t rows, int64_t k) {
+    for (int64_t i = 0; i < rows; i++)
+        memcpy((float *)out + i * BC_STRIDE, a + i * lda, (size_t)k * sizeof *a);
+}
+
+/* A(k, rows) to panels of BC_ROWS rows, k-major inside */
+static void pack_at(void *out, const float *a, int64_t lda, int64_t rows, int64_t k) {
+    for (int64_t at = 0; at < k; at++) {
+        float *y = (float *)out + at * BC_ROWS;
+        const float *x = a + at * lda;
+        int64_t i = 0;
+        for (; i + BC_ROWS <= rows; i += BC_ROWS, y += BC_K * BC_ROWS)
+            memcpy(y, x + i, BC_ROWS * sizeof *y);
+        if (i < rows) memcpy(y, x + i, (size_t)(rows - i) * sizeof *y);
+    }
+}
+
+static void pack_b(void *out, const void *b, enum num_type type, int64_t ldb, int64_t k,
+                   int64_t cols) {
+    float *y = out;
+    const char *x = b;
+    size_t step = (size_t)ldb * num_type_size(type);
+    for (int64_t at = 0; at < k; at++, x += step, y += BC_COLS) {
+        if (cols == BC_COLS) {
+            switch (type) {
+            case NUM_F32:
+                v_store(y, load_as(x, 0, NUM_F32));
+                v_store(y + VL, load_as(x, VL, NUM_F32));
+                break;
+            case NUM_BF16:
+                v_store(y, load_as(x, 0, NUM_BF16));
+                v_store(y + VL, load_as(x, VL, NUM_BF16));
+                break;
+            case NUM_F16:
+                v_store(y, load_as(x, 0, NUM_F16));
+                v_store(y + VL, load_as(x, VL, NUM_F16));
+                break;
+            }
+        } else {
+            convert(y, x, type, cols);
+            memset(y + cols, 0, (size_t)(BC_COLS - cols) * sizeof *y);
+        }
+    }
+}
+
+INLINE void bc_update(const struct bc_block *x, float *c, vf *v, const int vectors, vf alpha) {
+    for (int j = 0; j < vectors; j++) v[j] = v_mul(v[j], alpha);
+    if (x->cols >= vectors * VL) {
+        for (int j = 0; j < vectors; j++) {
+            if (x->add) v[j] = v_add(v_load(c + j * VL), v[j]);
+            v_store(c + j * VL, v[j]);
+        }
+        return;
+    }
+    float t[BC_COLS];
+    for (int j = 0; j < vectors; j++) v_store(t + j * VL, v[j]);
+    for (int64_t j = 0; j < x->cols; j++) c[j] = x->add ? c[j] + t[j] : t[j];
+}
+
+INLINE void bc_rows(const struct bc_block *x, int64_t i, const int rows, const int vectors,
+                    const int64_t row_step, const int64_t k_step) {
+    vf acc[BC_ROWS][2];
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < vectors; j++) acc[r][j] = v_zero();
+    const float *a =
+        (const float *)x->a + i / BC_ROWS * BC_ROWS * (row_step == 1 ? BC_K : row_step);
+    const float *b = x->b;
+    for (int64_t k = 0; k < x->k; k++, a += k_step, b += x->ldb) {
+        vf y[2];
+        for (int j = 0; j < vectors; j++) y[j] = v_load(b + j * VL);
+        for (int r = 0; r < rows; r++) {
+            vf s = v_set1(a[r * row_step]);
+            for (int j = 0; j < vectors; j++) acc[r][j] = v_fma(s, y[j], acc[r][j]);
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        bc_update(x, x->c + (i + r) * x->ldc, acc[r], vectors, v_set1(x->alpha));
+}
+
+/* one function for each number of rows: none does work that is thrown away */
+#define BC_CASE(R)                                                                                 \
+    static void bc_##R(const struct bc_block *x, int64_t i) {                                      \
+        if (x->transposed) {                                                                       \
+            if (x->cols > VL)                                                                      \
+                bc_rows(x, i, R, 2, 1, BC_ROWS);                                                   \
+            else                                                                                   \
+                bc_rows(x, i, R, 1, 1, BC_ROWS);                                                   \
+        } else {                                                                                   \
+            if (x->cols > VL)                                                                      \
+                bc_rows(x, i, R, 2, BC_STRIDE, 1);                                                 \
+            else                                                                                   \
+                bc_rows(x, i, R, 1, BC_STRIDE, 1);                                                 \
+        }                                                                                          \
+    }
+BC_CASE(1)
+BC_CASE(2)
+BC_CASE(3)
+BC_CASE(4)
+BC_CASE(5)
+BC_CASE(6)
+#if BC_ROWS == 12
+BC_CASE(7)
+BC_CASE(8)
+BC_CASE(9)
+BC_CASE(10)
+BC_CASE(11)
+BC_CASE(12)
+#endif
+
+static void bc(const struct bc_block *x) {
+    static void (*const by_rows[BC_ROWS + 1])(const struct bc_block *, int64_t) = {
+        NULL,
+        bc_1,
+        bc_2,
+        bc_3,
+        bc_4,
+        bc_5,
+        bc_6,
+#if BC_ROWS == 12
+        bc_7,
+        bc_8,
+        bc_9,
+        bc_10,
+        bc_11,
+        bc_12,
+#endif
+    };
+    assert(x->k <= BC_K && x->cols <= BC_COLS);
+    int64_t i = 0;
+    for (; i + BC_ROWS <= x->rows; i += BC_ROWS) by_rows[BC_ROWS](x, i);
+    if (i < x->rows) by_rows[x->rows - i](x, i);
+}
+
+#define MM_TABLE                                                                                   \
+    {                                                                                              \
+        .unit = 1, .dot_cols = DOT_COLS, .dot_rows = DOT_ROWS, .dot_k = DOT_K, .dot = dot,         \
+        .convert = convert, .bc_cols = BC_COLS, .bc_rows = BC_ROWS, .bc_k = BC_K, .bc = bc,        \
+        .pack_a = pack_a, .pack_at = pack_at, .pack_b = pack_b, .round = round_to_bf16,            \
+    }
