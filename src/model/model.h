@@ -26,8 +26,9 @@ struct adapter;
 struct session;
 
 struct model_options {
-    bool text_only;  /* tokenizer and template only */
-    bool expand_f32; /* a GGUF's blocks become F32 instead of BF16 */
+    bool text_only;    /* tokenizer and template only */
+    bool weights_only; /* no tokenizer, no template: model_tokenizer and model_template are NULL */
+    bool expand_f32;   /* a GGUF's blocks become F32 instead of BF16 */
 };
 
 /* path: a model directory or a GGUF file. */
@@ -58,6 +59,9 @@ void session_close(struct session *s);
 /* The adapter for what is evaluated from now on; clears the session when it changes. NULL: base. */
 void session_set_adapter(struct session *s, const struct adapter *a);
 int64_t session_length(const struct session *s);
+int64_t session_max(const struct session *s);        /* max_tokens as opened */
+const int32_t *session_ids(const struct session *s); /* (session_length) */
+const struct model *session_model(const struct session *s);
 void session_rewind(struct session *s, int64_t length); /* keep the first `length` tokens */
 /* Append n tokens. logits: (vocab) after the last one, or NULL. ERR_LIMIT when the session is full,
  * ERR_INVALID for an id outside the vocabulary. */
@@ -67,5 +71,25 @@ int session_eval(struct session *s, struct num *num, const int32_t *ids, int64_t
  * all rows are never held at once. */
 int session_score(struct session *s, struct num *num, const int32_t *ids, int64_t n,
                   const int32_t *next, float *logprob, struct err *err);
+
+
+/* Several sessions of one model in one pass, each with its own adapter: what a scheduler runs. Bits are
+ * those of evaluating each item alone. Scratch memory belongs to the workspace: `rows` tokens in all at
+ * a time (longer lists are taken in pieces), `outputs` items with logits at most. */
+struct workspace;
+int workspace_open(const struct model *m, int64_t rows, int64_t outputs, struct workspace **ret,
+                   struct err *err);
+void workspace_close(struct workspace *w);
+
+struct eval_item {
+    struct session *session; /* each at most once in a list */
+    const int32_t *ids;
+    int64_t n;
+    bool want_logits; /* of the last id */
+};
+/* logits: (items that want them, vocab), in the order of the items. All or nothing: on an error no
+ * session has changed. */
+int session_eval_batch(struct workspace *w, struct num *num, const struct eval_item *items,
+                       int64_t count, float *logits, struct err *err);
 
 #endif

@@ -34,8 +34,17 @@ struct model {
     struct mat embedding, head; /* (vocab, dim); the same memory when tied */
     const float *final_norm;    /* (dim) */
     float *small;               /* F32 copies of norms and biases stored in other types; owned */
-    float *rope_cos, *rope_sin; /* (max_position, head_dim/2) */
+    float *rope_cos, *rope_sin; /* (rope_positions, head_dim/2); longer sessions make their own */
+    int64_t rope_positions;
+    int64_t param_count;
+    size_t weight_bytes;
 };
+
+/* How many positions of the rotary tables every model keeps: a few milliseconds and megabytes. */
+#define MODEL_ROPE_POSITIONS 4096
+
+/* The tensors of m->tensors by name and shape into layers, embedding, head and norms. */
+int model_bind(struct model *m, struct err *err);
 
 /* Angles for positions 0..positions-1 with the config's scaling (default, linear, llama3). */
 void rope_tables(const struct model_config *c, int64_t positions, float *cos, float *sin);
@@ -57,7 +66,8 @@ struct adapter {
 
 /* PEFT's name of a factor: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight" */
 void lora_tensor_name(char *out, size_t size, int64_t layer, enum linear_kind kind, char factor);
-/* adapter_config.json; ours adds "attune": {hashes, path, recipe} which PEFT ignores at load */
+/* What adapter_config.json says, and what attune.json beside it adds: base path and hashes. (Another key
+ * in adapter_config.json itself makes PEFT warn, and older ones fail.) */
 struct adapter_meta {
     int64_t rank;
     double alpha, dropout;
@@ -66,7 +76,14 @@ struct adapter_meta {
     const char *base_path;
     struct model_hashes hashes;
 };
-json_t *adapter_config_write(const struct adapter_meta *meta);
+json_t *adapter_config_write(const struct adapter_meta *meta); /* adapter_config.json */
+json_t *adapter_record_write(const struct adapter_meta *meta); /* attune.json */
+/* `targets` is 0 where target_modules is a pattern: then the tensors say what is adapted. base_path is
+ * borrowed from config. ERR_UNSUPPORTED names a key this version cannot follow. */
 int adapter_config_read(const json_t *config, const char *where, struct adapter_meta *ret, struct err *err);
+/* Both files of a directory. load: *ret_config (a new reference) is adapter_config.json; hashes are empty
+ * where attune.json is absent. */
+int adapter_config_save(const char *dir, const struct adapter_meta *meta, struct err *err);
+int adapter_config_load(const char *dir, struct adapter_meta *ret, json_t **ret_config, struct err *err);
 
 #endif
