@@ -40,5 +40,7 @@ int model_config_read(const json_t *config, const json_t *generation, const char
                       struct model_config *ret, struct err *err);
 /* config.json of the same model, for exports and full training; new reference. */
 json_t *model_config_write(const struct model_config *c, const char *torch_dtype);
+/* generation_config.json with its stops; new reference */
+json_t *model_config_write_generation(const struct model_config *c);
 
 #endif

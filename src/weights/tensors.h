@@ -36,7 +36,8 @@ int tensors_open(const char *path, struct tensors **ret, struct err *err);
 void tensors_close(struct tensors *t);
 int64_t tensors_count(const struct tensors *t);
 const struct tensor *tensors_at(const struct tensors *t, int64_t i);
-const struct tensor *tensors_find(const struct tensors *t, const char *name); /* NULL: absent */
+/* NULL: absent. A name that the metadata calls a copy of another finds that one. */
+const struct tensor *tensors_find(const struct tensors *t, const char *name);
 /* By name and shape; the error names file, tensor, expected and found shape. */
 int tensors_get(const struct tensors *t, const char *name, int dims, const int64_t *shape,
                 struct tensor *ret, struct err *err);
