@@ -25,7 +25,8 @@ struct attn {
 };
 
 /* q, out: (rows, heads·head_dim); lse: (rows, heads) log-sum-exp for the backward pass, or NULL */
-void attention_forward(struct num *num, const struct attn *a, float *out, float *lse, const float *q);
+void attention_forward(struct num *num, const struct attn *a, float *out, float *lse,
+                       const float *q);
 
 /* Training (pos0 = 0 in every span). dq is written; dk, dv (rows as in k, v: index span.row, stride
  * kv_stride) are written. dq may not be dout. */

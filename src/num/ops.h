@@ -29,6 +29,14 @@ void swiglu_backward(struct num *num, float *dgate, float *dup, const float *dh,
 
 void num_add(struct num *num, float *y, const float *x, int64_t n); /* y += x */
 
+void num_scale(struct num *num, float *x, float factor, int64_t n); /* x *= factor */
+/* sums(dim) += of the rows of x(rows, dim), which are `stride` floats apart: the gradient of a bias
+ */
+void num_col_sums(struct num *num, float *sums, const float *x, int64_t rows, int64_t dim,
+                  int64_t stride);
+/* log of the sum of exp(x): a row's log-probabilities are x - num_logsumexp(x) */
+float num_logsumexp(struct num *num, const float *x, int64_t n);
+
 /* out(rows, dim) = table[ids[row]] ; table (vocab, dim) of any type */
 void embedding_forward(struct num *num, float *out, struct mat table, const int32_t *ids,
                        int64_t rows, int64_t dim);
@@ -36,17 +44,19 @@ void embedding_forward(struct num *num, float *out, struct mat table, const int3
 void embedding_backward(struct num *num, float *dtable, const float *dout, const int32_t *ids,
                         int64_t rows, int64_t dim);
 
-/* Inverted dropout: y = x · keep/(1-p), keep from rng_hash(key, index) : the same mask in forward and
- * backward for the same key. p = 0 copies. */
+/* Inverted dropout: y = x · keep/(1-p), keep from rng_hash(key, index) : the same mask in forward
+ * and backward for the same key. p = 0 copies. */
 void dropout_apply(struct num *num, float *y, const float *x, int64_t n, float p, uint64_t key);
 
 /* Sum of squares in double: fixed blocks, fixed order. */
 double num_sum_squares(struct num *num, const float *x, int64_t n);
 
 /* AdamW as in PyTorch (Loshchilov, Hutter 2019): decoupled decay, bias correction by `step` >= 1.
- * grads are multiplied by `grad_scale` first (clipping). */
+ * grads are multiplied by `grad_scale` first (clipping). Doubles as there: 1 - 0.999f would be off
+ * by 5e-5. Same bits for every instruction set. */
 struct adamw {
-    float lr, beta1, beta2, eps, weight_decay, grad_scale;
+    double lr, beta1, beta2, eps, weight_decay;
+    float grad_scale;
     int64_t step;
 };
 void adamw_step(struct num *num, const struct adamw *o, float *param, float *m, float *v,
