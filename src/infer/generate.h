@@ -3,16 +3,10 @@
 #define INFER_GENERATE_H
 
 #include "base/buf.h"
+#include "infer/sampler.h"
 #include "model/model.h"
 
 #include <signal.h>
-
-struct sampling {
-    double temperature; /* 0: greedy, ties to the lowest id */
-    double top_p, min_p; /* 0 or 1 / 0: off */
-    int64_t top_k;      /* 0: off */
-    uint64_t seed;
-};
 
 enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 const char *finish_reason_name(enum finish_reason r); /* "stop", "length", "cancelled" */
@@ -36,8 +30,8 @@ struct generate_result {
     double prompt_seconds, decode_seconds;
 };
 
-/* The session keeps what it has evaluated: a longest common prefix with the prompt is reused, so a chat
- * goes on without reading its beginning again. The prompt must leave room for one token: else
+/* The session keeps what it has evaluated: a longest common prefix with the prompt is reused, so a
+ * chat goes on without reading its beginning again. The prompt must leave room for one token: else
  * ERR_LIMIT says how long it is and what fits. */
 int generate(struct session *s, struct num *num, const struct generate_options *o,
              struct generate_result *ret, struct err *err);

@@ -12,7 +12,7 @@ int linear_names_parse(const char *list, unsigned *ret_targets, struct err *err)
         size_t n = strcspn(at, ",");
         unsigned bit = 0;
         for (int k = 0; k < LIN_COUNT; k++)
-            if (str_is((struct str){at, n}, linear_name(k))) bit = 1u << k;
+            if (str_is((struct str){at, n}, linear_name((enum linear_kind)k))) bit = 1u << k;
         if (!bit)
             return err_set(err, ERR_USAGE,
                            "no linear layer is called \"%.*s\"; known: q_proj k_proj v_proj o_proj "
