@@ -4,8 +4,9 @@
     peft_tune.py MODEL DATA.jsonl OUT [--steps N] [--epochs E] [--dtype float32|bfloat16] [--threads 2]
                  [--rank 16 --alpha 32 --lr 5e-4 --batch 8] [--test TEST.jsonl --grader exact|json]
 
-MODEL is a directory (e.g. attune export of a GGUF). Prints one JSON line: rows/s, trained tokens/s, seconds,
-peak memory, final loss, and with --test the exact-match score. Only answers are trained.
+MODEL is a directory (e.g. attune export of a GGUF). Rows are chat, prompt/completion or text; answers and
+completions are trained, of text everything. Prints one JSON line: rows/s, trained tokens/s, seconds, peak memory,
+final loss, and with --test the exact-match score.
 """
 import argparse, json, math, os, random, resource, time
 
@@ -16,6 +17,7 @@ p.add_argument("--dtype", default="float32"), p.add_argument("--threads", type=i
 p.add_argument("--rank", type=int, default=16), p.add_argument("--alpha", type=int, default=32)
 p.add_argument("--lr", type=float, default=5e-4), p.add_argument("--batch", type=int, default=8)
 p.add_argument("--test"), p.add_argument("--grader", default="exact"), p.add_argument("--limit", type=int, default=0)
+p.add_argument("--max-length", type=int, default=1 << 30)
 a = p.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(a.threads)
 
@@ -31,14 +33,27 @@ model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.dty
 targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 model = get_peft_model(model, LoraConfig(r=a.rank, lora_alpha=a.alpha, lora_dropout=0.0, target_modules=targets,
                                          task_type="CAUSAL_LM"))
-rows = []
-for line in open(a.data):
-    m = json.loads(line)["messages"]
+
+
+def render(row):
+    """token ids and how many of them are context"""
+    if "text" in row:
+        return tok(row["text"], add_special_tokens=False)["input_ids"] + [tok.eos_token_id], 0
+    if "prompt" in row:
+        prompt = tok(row["prompt"], add_special_tokens=False)["input_ids"]
+        return prompt + tok(row["completion"], add_special_tokens=False)["input_ids"] + [tok.eos_token_id], len(prompt)
+    m = row["messages"]
     prompt = tok.apply_chat_template(m[:-1], tokenize=False, add_generation_prompt=True)
     full = tok.apply_chat_template(m, tokenize=False)
     n = len(tok(prompt, add_special_tokens=False)["input_ids"])
     ids = tok(full.rstrip("\n"), add_special_tokens=False)["input_ids"]
-    rows.append((ids, n))
+    return ids, n
+
+
+rows = []
+for line in open(a.data):
+    ids, n = render(json.loads(line))
+    rows.append((ids[:a.max_length], n))
 
 
 def batches():
