@@ -1,0 +1,20 @@
+# The starter model: generated text, own tokenizer, trained from nothing by attune itself.
+$(BUILD)/starter-%: $(BUILD)/tools/starter/%.o $(LIB_OBJ)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+
+# make demo MODEL=smollm2: with a real instruct model of 135 M parameters
+demo:
+	@tools/deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@tools/demo.sh $(MODEL)
+# about an hour on two cores
+starter: $(BUILD)/attune $(BUILD)/starter-gen $(BUILD)/starter-tokenizer
+	tools/starter/run
+# the demo's rows, the same bytes every time
+examples: $(BUILD)/starter-gen
+	$< train 360 11 chat tools/starter/words.grammar tools/starter/bookings.grammar \
+	    > examples/bookings.train.jsonl
+	$< test 50 13 chat tools/starter/words.grammar tools/starter/bookings.grammar \
+	    > examples/bookings.test.jsonl
+
+.PHONY: demo starter examples
