@@ -15,10 +15,10 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {1, 1, 1, 0, {1}},         {1, 1, 7, 0, {3}},          {2, 1, 16, 0, {65, 1, 64}},
-    {6, 2, 20, 0, {130}},      {4, 4, 64, 0, {97, 31}},    {14, 2, 64, 0, {50, 3}},
-    {3, 1, 33, 5, {40, 7}},    {4, 2, 64, 70, {200}},      {2, 2, 80, 1, {66}},
-    {8, 1, 128, 64, {129, 2}}, {2, 1, 256, 0, {70}},       {100, 1, 8, 0, {5}},
+    {1, 1, 1, 0, {1}},         {1, 1, 7, 0, {3}},           {2, 1, 16, 0, {65, 1, 64}},
+    {6, 2, 20, 0, {130}},      {4, 4, 64, 0, {97, 31}},     {14, 2, 64, 0, {50, 3}},
+    {3, 1, 33, 5, {40, 7}},    {4, 2, 64, 70, {200}},       {2, 2, 80, 1, {66}},
+    {8, 1, 128, 64, {129, 2}}, {2, 1, 256, 0, {70}},        {100, 1, 8, 0, {5}},
     {2, 1, 8, 1100, {2300}},   {2, 2, 8, 0, {1030, 1, 90}},
 };
 
@@ -102,7 +102,8 @@ static void reference_row(const struct problem *p, const struct reference *ref, 
     int64_t lo = a->window && i + 1 > a->window ? i + 1 - a->window : 0;
     const float *q = p->q + row * a->q_stride + head * d;
     const float *dout = p->dout + row * a->out_stride + head * d;
-    double *w = mem_zalloc((size_t)(2 * (i + 1)), sizeof *w), *dw = w + i + 1, top = -1e300, sum = 0;
+    double *w = mem_zalloc((size_t)(2 * (i + 1)), sizeof *w), *dw = w + i + 1, top = -1e300,
+           sum = 0;
     for (int64_t j = lo; j <= i; j++) {
         w[j] = dot(q, s->k + j * a->kv_stride + kv, d) * (double)a->scale;
         dw[j] = dot(dout, s->v + j * a->kv_stride + kv, d);
