@@ -45,6 +45,7 @@ struct train_options {
     int threads;
     enum num_type dtype;
     bool dtype_auto;
+    double checkpoint_seconds; /* at most this much work is done again after a crash; 0: 30 */
 };
 
 /* What is known before step 1. Printed by the caller, kept in job.json. */

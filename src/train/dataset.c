@@ -1,0 +1,166 @@
+#include "train/dataset.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <stdlib.h>
+#include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+#define DATA_BYTES_MAX ((size_t)1 << 30)
+
+static void note_row(struct row_numbers *r, int64_t number) {
+    mem_grow((void **)&r->list, &r->cap, (size_t)r->count + 1, sizeof *r->list);
+    r->list[r->count++] = number;
+}
+
+/* Tokens of all rows one after the other; samples hold offsets until the arrays stop growing. */
+struct gather {
+    int32_t *ids;
+    float *train;
+    size_t n, ids_cap, train_cap, list_cap;
+};
+
+static void keep_row(struct dataset *d, struct gather *g, int64_t number, const struct row_tokens *t) {
+    struct sample s = {.number = number};
+    for (int64_t i = 1; i < t->n; i++) {
+        if (!(t->train[i] > 0.0f)) continue;
+        s.n = i + 1; /* what follows the last target is never needed */
+        s.weight += (double)t->train[i];
+        s.trained++;
+    }
+    if (t->issues & ROW_CUT) note_row(&d->cut, number);
+    if (t->issues & ROW_SERVES_OTHERWISE) note_row(&d->otherwise, number);
+    d->tokens += t->n;
+    d->trained += s.trained;
+    if (s.trained == 0) {
+        note_row(&d->nothing, number);
+        return;
+    }
+    size_t n = (size_t)s.n;
+    mem_grow((void **)&g->ids, &g->ids_cap, g->n + n, sizeof *g->ids);
+    mem_grow((void **)&g->train, &g->train_cap, g->n + n, sizeof *g->train);
+    memcpy(g->ids + g->n, t->ids, n * sizeof *g->ids);
+    memcpy(g->train + g->n, t->train, n * sizeof *g->train);
+    g->n += n;
+    mem_grow((void **)&d->list, &g->list_cap, (size_t)d->count + 1, sizeof *d->list);
+    d->list[d->count++] = s;
+    if (sample_inputs(&s) > d->longest) d->longest = sample_inputs(&s);
+}
+
+static void point_samples(struct dataset *d, const struct gather *g) {
+    size_t at = 0;
+    for (int64_t i = 0; i < d->count; i++) {
+        d->list[i].ids = g->ids + at;
+        d->list[i].train = g->train + at;
+        at += (size_t)d->list[i].n;
+    }
+    d->ids = g->ids;
+    d->train = g->train;
+    d->bytes = at * (sizeof *g->ids + sizeof *g->train);
+}
+
+int dataset_load(const char *path, const struct render_options *o, struct dataset *ret, struct err *err) {
+    struct rows rows;
+    int rc = rows_read(path, DATA_BYTES_MAX, &rows, err);
+    if (rc) return rc;
+    struct dataset d = {.rows = rows.count};
+    struct gather g = {0};
+    memcpy(d.sha256, rows.sha256, sizeof d.sha256);
+    for (int64_t i = 0; !rc && i < rows.count; i++) {
+        struct row_tokens t;
+        rc = row_render(&rows.list[i], rows.kind, o, &t, err);
+        if (rc) {
+            err_wrap(err, "\"%s\" line %lld", path, (long long)rows.list[i].number);
+            break;
+        }
+        keep_row(&d, &g, rows.list[i].number, &t);
+        row_tokens_release(&t);
+    }
+    rows_release(&rows);
+#ifdef __GLIBC__
+    malloc_trim(0); /* the parsed JSON is several times the tokens */
+#endif
+    point_samples(&d, &g);
+    if (rc) dataset_release(&d);
+    else *ret = d;
+    return rc;
+}
+
+void dataset_release(struct dataset *d) {
+    mem_free(d->list);
+    mem_free(d->ids);
+    mem_free(d->train);
+    mem_free(d->cut.list);
+    mem_free(d->nothing.list);
+    mem_free(d->otherwise.list);
+    *d = (struct dataset){0};
+}
+
+/* --- split and order --- */
+
+struct ranked {
+    uint64_t key;
+    int64_t index;
+};
+
+static int by_key(const void *a, const void *b) {
+    const struct ranked *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static int by_index(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+void split_make(const struct dataset *d, uint64_t seed, int64_t hold_out, struct split *ret) {
+    struct ranked *ranked = mem_zalloc((size_t)d->count, sizeof *ranked);
+    for (int64_t i = 0; i < d->count; i++) {
+        const struct sample *s = &d->list[i];
+        uint64_t content = hash_bytes(s->ids, (size_t)s->n * sizeof *s->ids);
+        ranked[i] = (struct ranked){rng_hash(seed, content), i};
+    }
+    qsort(ranked, (size_t)d->count, sizeof *ranked, by_key);
+    int64_t held = hold_out;
+    while (held > 0 && held < d->count && ranked[held].key == ranked[held - 1].key) held++;
+    *ret = (struct split){.valid_count = held, .train_count = d->count - held};
+    ret->train = mem_zalloc((size_t)ret->train_count, sizeof *ret->train);
+    ret->valid = mem_zalloc((size_t)held, sizeof *ret->valid);
+    for (int64_t i = 0; i < d->count; i++)
+        *(i < held ? &ret->valid[i] : &ret->train[i - held]) = ranked[i].index;
+    qsort(ret->train, (size_t)ret->train_count, sizeof *ret->train, by_index);
+    qsort(ret->valid, (size_t)held, sizeof *ret->valid, by_index);
+    mem_free(ranked);
+}
+
+void split_release(struct split *s) {
+    mem_free(s->train);
+    mem_free(s->valid);
+    *s = (struct split){0};
+}
+
+void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuffle, int64_t *ret_order) {
+    memcpy(ret_order, s->train, (size_t)s->train_count * sizeof *ret_order);
+    if (!shuffle) return;
+    struct rng rng;
+    rng_init_stream(&rng, seed, (uint64_t)epoch);
+    rng_shuffle(&rng, ret_order, s->train_count);
+}
+
+int64_t micro_batch(const struct sample *const *rows, int64_t count, int64_t micro_tokens) {
+    int64_t total = 0, used = 0, i = 0;
+    for (int64_t r = 0; r < count; r++) total += sample_inputs(rows[r]);
+    int64_t parts = (total + micro_tokens - 1) / micro_tokens, share = (total + parts - 1) / parts;
+    while (i < count) {
+        used += sample_inputs(rows[i]);
+        if (i > 0 && used > micro_tokens) break;
+        i++;
+        if (used >= share) break;
+    }
+    return i;
+}

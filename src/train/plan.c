@@ -1,0 +1,120 @@
+/* The plan: what will be resident at most and how long it will take, and the micro-batch that fits.
+ *
+ * Memory is counted, not guessed: weights (all pages get touched), activations and trained values
+ * (one block each, sizes known), rows, scratch of the kernels (measured in the trial), and what the
+ * process held before. Choosing depends on sizes and the memory limit alone, never on threads or time,
+ * because the bits of the result depend on the micro-batch. Recomputation does not change bits.
+ */
+#include "train/trainer.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "weights/gguf.h"
+
+#include <string.h>
+
+#define MICRO_TOKENS 1024
+#define MICRO_TOKENS_LEAST 64
+#define TRIAL_TOKENS 256
+#define SCRATCH_BYTES ((size_t)64 << 20) /* kernels, threads, writing files: before the trial measures it */
+#define MIB 1048576.0
+
+/* --- the largest micro-batch --- */
+
+static void see_rows(struct net_size *size, const struct sample *const *rows, int64_t count, int64_t micro) {
+    for (int64_t at = 0; at < count;) {
+        int64_t n = micro_batch(rows + at, count - at, micro), tokens = 0, trained = 0;
+        for (int64_t i = at; i < at + n; i++) {
+            tokens += sample_inputs(rows[i]);
+            trained += rows[i]->trained;
+        }
+        if (tokens > size->tokens) size->tokens = tokens;
+        if (trained > size->trained) size->trained = trained;
+        if (n > size->rows) size->rows = n;
+        at += n;
+    }
+}
+
+void plan_sizes(struct trainer *t) {
+    const struct job *j = &t->job;
+    struct net_size *s = &t->size;
+    int64_t longest = t->data.longest > t->valid_data.longest ? t->data.longest : t->valid_data.longest;
+    *s = (struct net_size){.recompute = j->recompute, .dropout = j->o.dropout > 0, .row_tokens = longest};
+    for (int64_t step = 1; step <= j->steps; step++) {
+        int64_t n = trainer_step_rows(t, step);
+        see_rows(s, t->step_rows, n, j->micro_tokens);
+    }
+    see_rows(s, t->valid, t->valid_count, j->micro_tokens);
+}
+
+/* --- memory --- */
+
+static size_t predicted_peak(const struct trainer *t) {
+    bool in_heap = gguf_is(t->job.o.base) || !t->model->tensors; /* expanded, so counted already */
+    size_t bytes = mem_rss_anon() + t->shared_bytes + SCRATCH_BYTES;
+    if (!in_heap) bytes += model_weight_bytes(t->model);
+    bytes += params_bytes(&t->params, t->job.valid_every > 0);
+    return bytes + net_bytes(&t->config, &t->params, &t->size);
+}
+
+static bool try_fit(struct trainer *t, int64_t micro, bool recompute, size_t limit) {
+    t->job.micro_tokens = micro;
+    t->job.recompute = recompute;
+    plan_sizes(t);
+    t->plan.peak_bytes = predicted_peak(t);
+    return t->plan.peak_bytes <= limit;
+}
+
+int plan_choose(struct trainer *t, struct err *err) {
+    size_t given = t->job.o.memory_bytes;
+    size_t limit = given ? given : mem_rss() + (size_t)((double)mem_available() * 0.9);
+    trainer_lay_out(t);
+    bool fits = false;
+    for (int recompute = 0; !fits && recompute < 2; recompute++)
+        for (int64_t micro = MICRO_TOKENS; !fits && micro >= MICRO_TOKENS_LEAST; micro /= 2)
+            fits = try_fit(t, micro, recompute != 0, limit);
+    if (fits) return 0;
+    return err_set(err, ERR_LIMIT,
+                   "training needs %.0f MiB at least, %s %.0f MiB; a smaller --max-length than %lld (the longest "
+                   "row is the most) or a smaller --rank lowers it%s",
+                   (double)t->plan.peak_bytes / MIB, given ? "--memory allows" : "available are",
+                   (double)limit / MIB, (long long)t->job.o.max_length, given ? ", or raise --memory" : "");
+}
+
+/* --- time --- */
+
+static double rows_flops(const struct trainer *t, const struct sample *const *rows, int64_t count,
+                         bool backward) {
+    double flops = 0;
+    for (int64_t i = 0; i < count; i++)
+        flops += net_flops(&t->config, &t->params, rows[i], backward, t->job.recompute);
+    return flops;
+}
+
+static double job_flops(struct trainer *t) {
+    const struct job *j = &t->job;
+    double flops = 0;
+    for (int64_t step = 1; step <= j->steps; step++)
+        flops += rows_flops(t, t->step_rows, trainer_step_rows(t, step), true);
+    if (!j->valid_every) return flops;
+    double times = (double)((j->steps + j->valid_every - 1) / j->valid_every);
+    return flops + times * rows_flops(t, t->valid, t->valid_count, false);
+}
+
+int plan_calibrate(struct trainer *t, struct err *err) {
+    (void)err;
+    int64_t count = trainer_step_rows(t, 1), n = 0, tokens = 0;
+    while (n < count && (n == 0 || tokens + sample_inputs(t->step_rows[n]) <= TRIAL_TOKENS))
+        tokens += sample_inputs(t->step_rows[n++]);
+    n = n < t->size.rows ? n : t->size.rows;
+    struct net_batch batch = {.rows = t->step_rows, .count = n, .grad_scale = 1.0f, .backward = true};
+    double loss = 0, seconds = 0;
+    for (int round = 0; round < 2; round++) { /* the first touches memory and packs */
+        double from = clock_seconds();
+        net_run(t->net, &batch, &loss);
+        seconds = clock_seconds() - from;
+    }
+    memset(t->params.grad, 0, (size_t)t->params.n * sizeof *t->params.grad);
+    t->plan.seconds = job_flops(t) * seconds / rows_flops(t, t->step_rows, n, true);
+    return 0;
+}
