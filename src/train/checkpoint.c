@@ -1,6 +1,7 @@
-/* OUT/checkpoint/state.safetensors: trained weights, both moments, the best weights, and the counters as
- * metadata. One file, written beside and renamed, so there is always a complete one. The order of the
- * rows, dropout and the learning rate follow from seed and step: no other state exists. */
+/* OUT/checkpoint/state.safetensors: trained weights, both moments, the best weights, and the
+ * counters as metadata. One file, written beside and renamed, so there is always a complete one.
+ * The order of the rows, dropout and the learning rate follow from seed and step: no other state
+ * exists. */
 #include "train/trainer.h"
 
 #include "base/file.h"
@@ -14,7 +15,9 @@
 
 #define CHECKPOINT_FORMAT "attune-checkpoint-1"
 
-static char *state_path(const struct trainer *t) { return trainer_path(t, "checkpoint/state.safetensors"); }
+static char *state_path(const struct trainer *t) {
+    return trainer_path(t, "checkpoint/state.safetensors");
+}
 
 static void put_i64(json_t *o, const char *key, int64_t v) {
     char text[32];
@@ -90,8 +93,8 @@ static bool get_double(const json_t *o, const char *key, double *ret) {
     return *text && !*end;
 }
 
-static int read_metadata(const struct trainer *t, const json_t *o, const char *path, struct train_state *ret,
-                         struct err *err) {
+static int read_metadata(const struct trainer *t, const json_t *o, const char *path,
+                         struct train_state *ret, struct err *err) {
     const char *format = "", *data = "";
     struct train_state s = {0};
     int64_t stopped = 0;
@@ -99,22 +102,27 @@ static int read_metadata(const struct trainer *t, const json_t *o, const char *p
               get_text(o, "data_sha256", &data) && get_i64(o, "step", &s.step) &&
               get_i64(o, "best_step", &s.best_step) &&
               get_i64(o, "validations_without_gain", &s.validations_without_gain) &&
-              get_i64(o, "metrics_bytes", &s.metrics_bytes) && get_i64(o, "stopped_early", &stopped) &&
-              get_double(o, "best_valid", &s.best_valid) && get_double(o, "first_loss", &s.first_loss) &&
+              get_i64(o, "metrics_bytes", &s.metrics_bytes) &&
+              get_i64(o, "stopped_early", &stopped) && get_double(o, "best_valid", &s.best_valid) &&
+              get_double(o, "first_loss", &s.first_loss) &&
               get_double(o, "last_loss", &s.last_loss) && get_double(o, "seconds", &s.seconds);
     s.stopped_early = stopped != 0;
     if (!ok || s.step > t->job.steps)
-        return err_set(err, ERR_CORRUPT, "\"%s\" is not a checkpoint of this job; remove it to begin at step 1", path);
+        return err_set(err, ERR_CORRUPT,
+                       "\"%s\" is not a checkpoint of this job; remove it to begin at step 1",
+                       path);
     if (strcmp(data, t->job.data_sha256) != 0)
         return err_set(err, ERR_CONFLICT, "\"%s\" belongs to other data than job.json", path);
     *ret = s;
     return 0;
 }
 
-static int read_array(struct tensors *from, const char *name, float *to, int64_t n, struct err *err) {
+static int read_array(struct tensors *from, const char *name, float *to, int64_t n,
+                      struct err *err) {
     struct tensor w;
     int rc = tensors_get(from, name, 1, &n, &w, err);
-    if (!rc && w.type != TENSOR_F32) return err_set(err, ERR_CORRUPT, "checkpoint: \"%s\" is not F32", name);
+    if (!rc && w.type != TENSOR_F32)
+        return err_set(err, ERR_CORRUPT, "checkpoint: \"%s\" is not F32", name);
     if (!rc) memcpy(to, w.data, (size_t)n * sizeof *to);
     return rc;
 }

@@ -24,7 +24,8 @@ struct gather {
     size_t n, ids_cap, train_cap, list_cap;
 };
 
-static void keep_row(struct dataset *d, struct gather *g, int64_t number, const struct row_tokens *t) {
+static void keep_row(struct dataset *d, struct gather *g, int64_t number,
+                     const struct row_tokens *t) {
     struct sample s = {.number = number};
     for (int64_t i = 1; i < t->n; i++) {
         if (!(t->train[i] > 0.0f)) continue;
@@ -63,7 +64,8 @@ static void point_samples(struct dataset *d, const struct gather *g) {
     d->bytes = at * (sizeof *g->ids + sizeof *g->train);
 }
 
-int dataset_load(const char *path, const struct render_options *o, struct dataset *ret, struct err *err) {
+int dataset_load(const char *path, const struct render_options *o, struct dataset *ret,
+                 struct err *err) {
     struct rows rows;
     int rc = rows_read(path, DATA_BYTES_MAX, &rows, err);
     if (rc) return rc;
@@ -85,8 +87,10 @@ int dataset_load(const char *path, const struct render_options *o, struct datase
     malloc_trim(0); /* the parsed JSON is several times the tokens */
 #endif
     point_samples(&d, &g);
-    if (rc) dataset_release(&d);
-    else *ret = d;
+    if (rc)
+        dataset_release(&d);
+    else
+        *ret = d;
     return rc;
 }
 
@@ -144,7 +148,8 @@ void split_release(struct split *s) {
     *s = (struct split){0};
 }
 
-void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuffle, int64_t *ret_order) {
+void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuffle,
+                 int64_t *ret_order) {
     memcpy(ret_order, s->train, (size_t)s->train_count * sizeof *ret_order);
     if (!shuffle) return;
     struct rng rng;

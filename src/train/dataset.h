@@ -24,7 +24,8 @@ struct dataset {
     size_t bytes;      /* of the tokens */
 };
 
-int dataset_load(const char *path, const struct render_options *o, struct dataset *ret, struct err *err);
+int dataset_load(const char *path, const struct render_options *o, struct dataset *ret,
+                 struct err *err);
 void dataset_release(struct dataset *d);
 
 /* Row indices (into list) of both parts, in file order. Rows with the same tokens stay together. */
@@ -36,7 +37,8 @@ void split_make(const struct dataset *d, uint64_t seed, int64_t hold_out, struct
 void split_release(struct split *s);
 
 /* The order of epoch 0, 1, ...: indices of s->train, shuffled by (seed, epoch) */
-void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuffle, int64_t *ret_order);
+void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuffle,
+                 int64_t *ret_order);
 
 /* How many of rows[0..count) go into the next micro-batch: at least one, then as long as their
  * inputs stay within micro_tokens and the rest of the step is shared evenly. */

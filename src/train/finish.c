@@ -1,5 +1,6 @@
-/* The result of a job. Its files are written atomically one by one, result.json last: where that is,
- * the job is done. Until then the checkpoint stays, and finishing again writes the same bytes. */
+/* The result of a job. Its files are written atomically one by one, result.json last: where that
+ * is, the job is done. Until then the checkpoint stays, and finishing again writes the same bytes.
+ */
 #include "train/trainer.h"
 
 #include "base/file.h"
@@ -25,7 +26,9 @@ static struct tensor_out *tensor_list(const struct trainer *t, const float *valu
     const struct params *p = &t->params;
     struct tensor_out *list = mem_zalloc((size_t)p->count, sizeof *list);
     for (int64_t i = 0; i < p->count; i++)
-        list[i] = (struct tensor_out){.name = p->list[i].name, .type = TENSOR_F32, .dims = p->list[i].dims,
+        list[i] = (struct tensor_out){.name = p->list[i].name,
+                                      .type = TENSOR_F32,
+                                      .dims = p->list[i].dims,
                                       .shape = {p->list[i].shape[0], p->list[i].shape[1]},
                                       .data = values + p->list[i].offset};
     return list;
@@ -33,13 +36,15 @@ static struct tensor_out *tensor_list(const struct trainer *t, const float *valu
 
 /* --- the adapter --- */
 
-static int write_json(const struct trainer *t, const char *name, const json_t *root, struct err *err) {
+static int write_json(const struct trainer *t, const char *name, const json_t *root,
+                      struct err *err) {
     struct buf b;
     buf_init(&b, RESULT_MAX);
     json_write(root, &b);
     buf_byte(&b, '\n');
     char *path = trainer_path(t, name);
-    int rc = buf_ok(&b) ? file_write_atomic(path, buf_view(&b), err) : err_set(err, ERR_LIMIT, "\"%s\" is too long", path);
+    int rc = buf_ok(&b) ? file_write_atomic(path, buf_view(&b), err)
+                        : err_set(err, ERR_LIMIT, "\"%s\" is too long", path);
     mem_free(path);
     buf_release(&b);
     return rc;
@@ -47,8 +52,13 @@ static int write_json(const struct trainer *t, const char *name, const json_t *r
 
 static int write_adapter(struct trainer *t, struct err *err) {
     const struct train_options *o = &t->job.o;
-    struct adapter_meta meta = {.rank = o->rank, .alpha = o->alpha, .dropout = o->dropout, .rslora = o->rslora,
-                                .targets = o->targets, .base_path = o->base, .hashes = t->job.hashes};
+    struct adapter_meta meta = {.rank = o->rank,
+                                .alpha = o->alpha,
+                                .dropout = o->dropout,
+                                .rslora = o->rslora,
+                                .targets = o->targets,
+                                .base_path = o->base,
+                                .hashes = t->job.hashes};
     struct tensor_out *list = tensor_list(t, final_values(t));
     char *path = trainer_path(t, "adapter_model.safetensors");
     json_t *config = adapter_config_write(&meta), *metadata = json_pack("{s:s}", "format", "pt");
@@ -112,7 +122,8 @@ static int read_line(struct str line, struct curve *steps, struct curve *valid, 
     return rc;
 }
 
-static int read_curves(const struct trainer *t, struct curve *steps, struct curve *valid, struct err *err) {
+static int read_curves(const struct trainer *t, struct curve *steps, struct curve *valid,
+                       struct err *err) {
     struct buf b;
     buf_init(&b, METRICS_MAX);
     int rc = file_read(t->metrics.path, &b, err);
@@ -132,8 +143,13 @@ static int write_plot(struct trainer *t, struct err *err) {
     char *path = trainer_path(t, "loss.svg");
     buf_init(&svg, PLOT_MAX);
     int rc = read_curves(t, &steps, &valid, err);
-    plot_svg(&(struct plot){.steps = steps.list, .step_count = steps.count, .valid = valid.list,
-                            .valid_count = valid.count, .best_step = t->state.best_step, .title = "loss"}, &svg);
+    plot_svg(&(struct plot){.steps = steps.list,
+                            .step_count = steps.count,
+                            .valid = valid.list,
+                            .valid_count = valid.count,
+                            .best_step = t->state.best_step,
+                            .title = "loss"},
+             &svg);
     if (!rc) rc = file_write_atomic(path, buf_view(&svg), err);
     buf_release(&svg);
     mem_free(path);

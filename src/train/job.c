@@ -62,10 +62,12 @@ int job_check(const struct train_options *o, struct err *err) {
     if (o->lr > 1) return refuse(err, "lr", o->lr, "more than 0, at most 1");
     if (o->epochs > 0 && o->steps > 0)
         return err_set(err, ERR_USAGE, "--epochs and --steps exclude each other");
-    if (o->batch_size > 65536) return refuse(err, "batch-size", (double)o->batch_size, "1 to 65536");
+    if (o->batch_size > 65536)
+        return refuse(err, "batch-size", (double)o->batch_size, "1 to 65536");
     if (o->max_length == 1) return refuse(err, "max-length", 1, "2 or more");
     if (o->method == TRAIN_FULL && o->init)
-        return err_set(err, ERR_USAGE, "--init is an adapter to start from; it does not go with --method full");
+        return err_set(err, ERR_USAGE,
+                       "--init is an adapter to start from; it does not go with --method full");
     if (o->method == TRAIN_LORA && o->from_scratch)
         return err_set(err, ERR_USAGE, "training from scratch needs --method full");
     return 0;
@@ -73,7 +75,9 @@ int job_check(const struct train_options *o, struct err *err) {
 
 /* --- defaults --- */
 
-static double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+static double clamp(double x, double low, double high) {
+    return x < low ? low : x > high ? high : x;
+}
 
 /* 5e-4 · (2000/width)^0.781 ("LoRA Without Regret"), at most 5e-4 from 512 wide on, 1e-3 below */
 static double lora_rate(const struct model_config *c) {
@@ -110,8 +114,8 @@ static const struct size_class classes[] = {
     {INT64_MAX, 64, 1, 16},
 };
 
-static int resolve_lora(struct job *j, const struct size_class *class, const struct adapter_meta *init,
-                        struct err *err) {
+static int resolve_lora(struct job *j, const struct size_class *class,
+                        const struct adapter_meta *init, struct err *err) {
     struct train_options *o = &j->o;
     bool all = o->targets == 0 || o->targets == ALL_TARGETS;
     if (init) {
@@ -119,10 +123,11 @@ static int resolve_lora(struct job *j, const struct size_class *class, const str
             return err_set(err, ERR_USAGE, "--rank %lld, but the adapter in --init has rank %lld",
                            (long long)o->rank, (long long)init->rank);
         if (o->alpha > 0 && o->alpha != init->alpha)
-            return err_set(err, ERR_USAGE, "--alpha %g, but the adapter in --init has alpha %g", o->alpha,
-                           init->alpha);
+            return err_set(err, ERR_USAGE, "--alpha %g, but the adapter in --init has alpha %g",
+                           o->alpha, init->alpha);
         if (!all && o->targets != init->targets)
-            return err_set(err, ERR_USAGE, "--targets differ from those of the adapter in --init; leave them out");
+            return err_set(err, ERR_USAGE,
+                           "--targets differ from those of the adapter in --init; leave them out");
         o->rank = init->rank;
         o->alpha = init->alpha;
         o->targets = init->targets;
@@ -135,11 +140,11 @@ static int resolve_lora(struct job *j, const struct size_class *class, const str
     return 0;
 }
 
-int job_resolve(struct job *j, const struct model_config *c, int64_t rows, const struct adapter_meta *init,
-                struct err *err) {
+int job_resolve(struct job *j, const struct model_config *c, int64_t rows,
+                const struct adapter_meta *init, struct err *err) {
     struct train_options *o = &j->o;
     const struct size_class *class = classes;
-    while (rows >= class->rows) class++;
+    while (rows >= class->rows) class ++;
     if (o->method == TRAIN_LORA) {
         int rc = resolve_lora(j, class, init, err);
         if (rc) return rc;
@@ -154,8 +159,10 @@ int job_resolve(struct job *j, const struct model_config *c, int64_t rows, const
     if (o->epochs <= 0 && o->steps <= 0) o->epochs = class->epochs;
     j->hold_out = default_hold_out(j, rows);
     if (j->hold_out >= rows)
-        return err_set(err, ERR_INVALID, "holding out %lld of %lld rows leaves none to train on; add rows or "
-                       "give --holdout 0", (long long)j->hold_out, (long long)rows);
+        return err_set(err, ERR_INVALID,
+                       "holding out %lld of %lld rows leaves none to train on; add rows or "
+                       "give --holdout 0",
+                       (long long)j->hold_out, (long long)rows);
     return 0;
 }
 
@@ -186,28 +193,36 @@ static bool has(const char *out, const char *name) {
 int job_lock(const char *out, int *ret_fd, struct err *err) {
     char *path = path_join(out, "lock");
     int rc = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0) rc = err_sys(err, errno, "could not open \"%s\"", path);
+    if (fd < 0)
+        rc = err_sys(err, errno, "could not open \"%s\"", path);
     else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         rc = errno == EWOULDBLOCK
-                 ? err_set(err, ERR_CONFLICT, "another process is working on \"%s\"; wait for it, or stop it", out)
+                 ? err_set(err, ERR_CONFLICT,
+                           "another process is working on \"%s\"; wait for it, or stop it", out)
                  : err_sys(err, errno, "could not lock \"%s\"", path);
     mem_free(path);
-    if (rc) file_close(fd);
-    else *ret_fd = fd;
+    if (rc)
+        file_close(fd);
+    else
+        *ret_fd = fd;
     return rc;
 }
 
 int job_refuse_used(const char *out, struct err *err) {
     if (has(out, "result.json"))
-        return err_set(err, ERR_CONFLICT, "\"%s\" holds a finished job; choose another --out or remove it", out);
-    if (has(out, "job.json"))
         return err_set(err, ERR_CONFLICT,
-                       "\"%s\" holds an unfinished job; \"attune resume %s\" goes on with it, or remove it", out, out);
+                       "\"%s\" holds a finished job; choose another --out or remove it", out);
+    if (has(out, "job.json"))
+        return err_set(
+            err, ERR_CONFLICT,
+            "\"%s\" holds an unfinished job; \"attune resume %s\" goes on with it, or remove it",
+            out, out);
     static const char *const model_files[] = {"adapter_model.safetensors", "adapter_config.json",
                                               "model.safetensors", "config.json", "tokenizer.json"};
     for (size_t i = 0; i < sizeof model_files / sizeof *model_files; i++)
         if (has(out, model_files[i]))
-            return err_set(err, ERR_CONFLICT, "\"%s\" holds a model already (%s); choose another --out", out,
+            return err_set(err, ERR_CONFLICT,
+                           "\"%s\" holds a model already (%s); choose another --out", out,
                            model_files[i]);
     return 0;
 }
@@ -220,26 +235,48 @@ struct field {
     enum field_type type;
     size_t at, size;
 };
-#define FIELD(key, type, member) {key, type, offsetof(struct job, member), sizeof(((struct job *)0)->member)}
+#define FIELD(key, type, member)                                                                   \
+    { key, type, offsetof(struct job, member), sizeof(((struct job *)0)->member) }
 static const struct field fields[] = {
-    FIELD("base", F_STR, o.base), FIELD("data", F_STR, o.data), FIELD("valid", F_STR, o.valid),
-    FIELD("metrics", F_STR, o.metrics), FIELD("init", F_STR, o.init),
-    FIELD("method", F_INT, o.method), FIELD("rank", F_I64, o.rank), FIELD("alpha", F_DOUBLE, o.alpha),
-    FIELD("rslora", F_BOOL, o.rslora), FIELD("dropout", F_DOUBLE, o.dropout),
-    FIELD("targets", F_INT, o.targets), FIELD("lr", F_DOUBLE, o.lr), FIELD("schedule", F_INT, o.schedule),
-    FIELD("warmup_steps", F_I64, o.warmup_steps), FIELD("weight_decay", F_DOUBLE, o.weight_decay),
-    FIELD("clip", F_DOUBLE, o.clip), FIELD("epochs", F_I64, o.epochs), FIELD("steps_given", F_I64, o.steps),
-    FIELD("holdout", F_DOUBLE, o.holdout), FIELD("batch_size", F_I64, o.batch_size),
-    FIELD("no_shuffle", F_BOOL, o.no_shuffle), FIELD("max_length", F_I64, o.max_length),
-    FIELD("seed", F_U64, o.seed), FIELD("memory_bytes", F_SIZE, o.memory_bytes),
-    FIELD("from_scratch", F_BOOL, o.from_scratch), FIELD("dtype", F_INT, o.dtype),
+    FIELD("base", F_STR, o.base),
+    FIELD("data", F_STR, o.data),
+    FIELD("valid", F_STR, o.valid),
+    FIELD("metrics", F_STR, o.metrics),
+    FIELD("init", F_STR, o.init),
+    FIELD("method", F_INT, o.method),
+    FIELD("rank", F_I64, o.rank),
+    FIELD("alpha", F_DOUBLE, o.alpha),
+    FIELD("rslora", F_BOOL, o.rslora),
+    FIELD("dropout", F_DOUBLE, o.dropout),
+    FIELD("targets", F_INT, o.targets),
+    FIELD("lr", F_DOUBLE, o.lr),
+    FIELD("schedule", F_INT, o.schedule),
+    FIELD("warmup_steps", F_I64, o.warmup_steps),
+    FIELD("weight_decay", F_DOUBLE, o.weight_decay),
+    FIELD("clip", F_DOUBLE, o.clip),
+    FIELD("epochs", F_I64, o.epochs),
+    FIELD("steps_given", F_I64, o.steps),
+    FIELD("holdout", F_DOUBLE, o.holdout),
+    FIELD("batch_size", F_I64, o.batch_size),
+    FIELD("no_shuffle", F_BOOL, o.no_shuffle),
+    FIELD("max_length", F_I64, o.max_length),
+    FIELD("seed", F_U64, o.seed),
+    FIELD("memory_bytes", F_SIZE, o.memory_bytes),
+    FIELD("from_scratch", F_BOOL, o.from_scratch),
+    FIELD("dtype", F_INT, o.dtype),
     FIELD("checkpoint_seconds", F_DOUBLE, o.checkpoint_seconds),
-    FIELD("hold_out_rows", F_I64, hold_out), FIELD("steps", F_I64, steps),
-    FIELD("epoch_steps", F_I64, epoch_steps), FIELD("valid_every", F_I64, valid_every),
-    FIELD("micro_tokens", F_I64, micro_tokens), FIELD("recompute", F_BOOL, recompute),
-    FIELD("data_sha256", F_TEXT, data_sha256), FIELD("valid_sha256", F_TEXT, valid_sha256),
-    FIELD("kernel_path", F_TEXT, path), FIELD("weights_sha256", F_TEXT, hashes.weights),
-    FIELD("tokenizer_sha256", F_TEXT, hashes.tokenizer), FIELD("template_sha256", F_TEXT, hashes.chat_template),
+    FIELD("hold_out_rows", F_I64, hold_out),
+    FIELD("steps", F_I64, steps),
+    FIELD("epoch_steps", F_I64, epoch_steps),
+    FIELD("valid_every", F_I64, valid_every),
+    FIELD("micro_tokens", F_I64, micro_tokens),
+    FIELD("recompute", F_BOOL, recompute),
+    FIELD("data_sha256", F_TEXT, data_sha256),
+    FIELD("valid_sha256", F_TEXT, valid_sha256),
+    FIELD("kernel_path", F_TEXT, path),
+    FIELD("weights_sha256", F_TEXT, hashes.weights),
+    FIELD("tokenizer_sha256", F_TEXT, hashes.tokenizer),
+    FIELD("template_sha256", F_TEXT, hashes.chat_template),
 };
 #define FIELD_COUNT (sizeof fields / sizeof *fields)
 
@@ -253,8 +290,8 @@ static json_t *field_get(const struct job *j, const struct field *f) {
     case F_TEXT: return json_string(at);
     case F_I64: return json_integer(*(const int64_t *)(const void *)at);
     case F_INT: return json_integer(*(const int *)(const void *)at);
-    case F_U64: return json_integer((int64_t)*(const uint64_t *)(const void *)at);
-    case F_SIZE: return json_integer((int64_t)*(const size_t *)(const void *)at);
+    case F_U64: return json_integer((int64_t) * (const uint64_t *)(const void *)at);
+    case F_SIZE: return json_integer((int64_t) * (const size_t *)(const void *)at);
     case F_DOUBLE: return json_real(*(const double *)(const void *)at);
     case F_BOOL: return json_boolean(*(const bool *)(const void *)at);
     }
@@ -320,10 +357,12 @@ int job_save(const struct job *j, struct err *err) {
 static int job_sane(const struct job *j, const char *where, struct err *err) {
     const struct train_options *o = &j->o;
     bool ok = o->base && o->data && j->steps > 0 && j->epoch_steps > 0 && o->batch_size > 0 &&
-              j->micro_tokens > 0 && j->valid_every >= 0 && o->max_length >= 2 && o->warmup_steps >= 0 &&
-              o->method <= TRAIN_FULL && o->schedule <= SCHEDULE_CONSTANT && o->dtype <= NUM_BF16 &&
-              (o->method == TRAIN_FULL || (o->rank > 0 && o->rank <= 1024));
-    return ok ? 0 : err_set(err, ERR_CORRUPT, "\"%s\" is damaged; start the job again with attune tune", where);
+              j->micro_tokens > 0 && j->valid_every >= 0 && o->max_length >= 2 &&
+              o->warmup_steps >= 0 && o->method <= TRAIN_FULL && o->schedule <= SCHEDULE_CONSTANT &&
+              o->dtype <= NUM_BF16 && (o->method == TRAIN_FULL || (o->rank > 0 && o->rank <= 1024));
+    return ok ? 0
+              : err_set(err, ERR_CORRUPT, "\"%s\" is damaged; start the job again with attune tune",
+                        where);
 }
 
 int job_load(const char *out, struct job *ret, struct err *err) {
@@ -333,7 +372,8 @@ int job_load(const char *out, struct job *ret, struct err *err) {
     int64_t format = 0;
     int rc = 0;
     if (!file_exists(path))
-        rc = err_set(err, ERR_NOT_FOUND, "\"%s\" holds no tuning job (no job.json); attune tune starts one", out);
+        rc = err_set(err, ERR_NOT_FOUND,
+                     "\"%s\" holds no tuning job (no job.json); attune tune starts one", out);
     if (!rc) rc = json_read_file(path, JOB_JSON_MAX, &root, err);
     if (!rc) rc = json_get_i64(root, "format", path, 0, INT32_MAX, &format, err);
     if (!rc && format != JOB_FORMAT)

@@ -1,5 +1,6 @@
-/* A job as it is kept in OUT/job.json: every option resolved, hashes of what it reads, and the choices
- * its bytes depend on. Written before step 1; resume reads nothing else for its settings. */
+/* A job as it is kept in OUT/job.json: every option resolved, hashes of what it reads, and the
+ * choices its bytes depend on. Written before step 1; resume reads nothing else for its settings.
+ */
 #ifndef TRAIN_JOB_H
 #define TRAIN_JOB_H
 
@@ -10,7 +11,7 @@ struct job {
     struct train_options o; /* resolved; strings owned; paths absolute */
     int64_t hold_out;       /* rows */
     int64_t steps, epoch_steps;
-    int64_t valid_every;    /* 0: no validation */
+    int64_t valid_every; /* 0: no validation */
     int64_t micro_tokens;
     bool recompute;
     char data_sha256[65], valid_sha256[65], path[32];
@@ -24,8 +25,8 @@ void job_release(struct job *j);
 int job_check(const struct train_options *o, struct err *err);
 /* Everything that follows from the model and the number of rows that train something.
  * init: what --init's adapter says, or NULL. */
-int job_resolve(struct job *j, const struct model_config *c, int64_t rows, const struct adapter_meta *init,
-                struct err *err);
+int job_resolve(struct job *j, const struct model_config *c, int64_t rows,
+                const struct adapter_meta *init, struct err *err);
 /* What follows from the rows that are left to train on. */
 void job_resolve_steps(struct job *j, int64_t train_rows);
 

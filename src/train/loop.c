@@ -1,8 +1,8 @@
 /* The training loop: train_run and train_resume.
  *
- * A step: its rows in micro-batches through the net, gradients added up with 1/(trained weight of the
- * whole step), one update, one metrics line. Everything a step does follows from the job and the
- * state before it. Checkpoints are written by the clock, which changes no bit. */
+ * A step: its rows in micro-batches through the net, gradients added up with 1/(trained weight of
+ * the whole step), one update, one metrics line. Everything a step does follows from the job and
+ * the state before it. Checkpoints are written by the clock, which changes no bit. */
 #include "train/trainer.h"
 
 #include "base/clock.h"
@@ -13,9 +13,9 @@
 #include <math.h>
 #include <string.h>
 
-#define PATIENCE 3               /* validations without gain before stopping */
-#define CHECKPOINT_SECONDS 30.0  /* between checkpoints */
-#define CHECKPOINT_SHARE 50.0    /* and at least this many times what one took */
+#define PATIENCE 3              /* validations without gain before stopping */
+#define CHECKPOINT_SECONDS 30.0 /* between checkpoints */
+#define CHECKPOINT_SHARE 50.0   /* and at least this many times what one took */
 
 struct loop {
     struct trainer *t;
@@ -55,8 +55,13 @@ static void report_step(struct loop *l, const struct metrics_step *m) {
     if (!t->events || !t->events->step) return;
     double spent = clock_seconds() - l->began;
     int64_t done = m->step - l->first_step + 1;
-    struct train_step s = {.step = m->step, .steps = t->job.steps, .tokens = m->tokens, .rows = m->rows,
-                           .loss = m->loss, .lr = m->lr, .grad_norm = m->grad_norm,
+    struct train_step s = {.step = m->step,
+                           .steps = t->job.steps,
+                           .tokens = m->tokens,
+                           .rows = m->rows,
+                           .loss = m->loss,
+                           .lr = m->lr,
+                           .grad_norm = m->grad_norm,
                            .seconds_left = spent / (double)done * (double)(t->job.steps - m->step),
                            .tokens_per_second = (double)l->inputs / (spent > 0 ? spent : 1e-9)};
     t->events->step(t->events->ctx, &s);
@@ -70,16 +75,23 @@ static int train_step(struct loop *l, int64_t step, struct err *err) {
         trained += t->step_rows[i]->trained;
         l->inputs += sample_inputs(t->step_rows[i]);
     }
-    struct net_batch batch = {.grad_scale = (float)(1.0 / weight), .dropout = (float)t->job.o.dropout,
-                              .key = rng_hash(t->job.o.seed, (uint64_t)step), .backward = true};
+    struct net_batch batch = {.grad_scale = (float)(1.0 / weight),
+                              .dropout = (float)t->job.o.dropout,
+                              .key = rng_hash(t->job.o.seed, (uint64_t)step),
+                              .backward = true};
     double loss = run_rows(t, t->step_rows, count, &batch) / weight;
-    struct metrics_step m = {.step = step, .tokens = trained, .rows = count, .loss = loss,
+    struct metrics_step m = {.step = step,
+                             .tokens = trained,
+                             .rows = count,
+                             .loss = loss,
                              .lr = optim_lr(&t->optim, step)};
     m.grad_norm = optim_step(t->num, &t->optim, &t->params, step);
     if (!isfinite(loss) || !isfinite(m.grad_norm))
-        return err_set(err, ERR_INVALID,
-                       "step %lld: the loss is no longer a number (loss %g, gradient norm %g); a smaller --lr "
-                       "than %g helps as a rule", (long long)step, loss, m.grad_norm, t->job.o.lr);
+        return err_set(
+            err, ERR_INVALID,
+            "step %lld: the loss is no longer a number (loss %g, gradient norm %g); a smaller --lr "
+            "than %g helps as a rule",
+            (long long)step, loss, m.grad_norm, t->job.o.lr);
     if (step == 1) t->state.first_loss = loss;
     t->state.last_loss = loss;
     t->state.step = step;
@@ -105,8 +117,8 @@ static int judge(struct loop *l, struct err *err) {
     if (t->events && t->events->valid) t->events->valid(t->events->ctx, s->step, loss, best);
     if (s->validations_without_gain < PATIENCE || s->step == t->job.steps) return 0;
     s->stopped_early = true;
-    trainer_note(t, "stopped early at step %lld: no gain on held-out rows since step %lld", (long long)s->step,
-                 (long long)s->best_step);
+    trainer_note(t, "stopped early at step %lld: no gain on held-out rows since step %lld",
+                 (long long)s->step, (long long)s->best_step);
     return 0;
 }
 
@@ -138,14 +150,17 @@ static int run_steps(struct loop *l, bool *ret_interrupted, struct err *err) {
         }
         rc = train_step(l, s->step + 1, err);
         bool last = s->step == t->job.steps;
-        if (!rc && t->job.valid_every && (last || s->step % t->job.valid_every == 0)) rc = judge(l, err);
+        if (!rc && t->job.valid_every && (last || s->step % t->job.valid_every == 0))
+            rc = judge(l, err);
         if (!rc && !last && save_is_due(l)) rc = save(l, err);
     }
     return rc ? rc : save(l, err); /* writing the result may fail, on a full disk for one */
 }
 
 static int run_loop(struct trainer *t, struct train_result *ret, struct err *err) {
-    struct loop l = {.t = t, .began = clock_seconds(), .seconds_before = t->state.seconds,
+    struct loop l = {.t = t,
+                     .began = clock_seconds(),
+                     .seconds_before = t->state.seconds,
                      .first_step = t->state.step + 1};
     bool interrupted = false;
     l.saved_at = l.began;
@@ -154,10 +169,15 @@ static int run_loop(struct trainer *t, struct train_result *ret, struct err *err
     if (!rc && !interrupted) rc = finish_job(t, err);
     const struct train_state *s = &t->state;
     if (!rc)
-        *ret = (struct train_result){.steps = s->step, .best_step = s->best_step, .first_loss = s->first_loss,
-                                     .last_loss = s->last_loss, .best_valid = s->best_valid,
-                                     .peak_bytes = mem_rss_peak(), .seconds = s->seconds,
-                                     .stopped_early = s->stopped_early, .interrupted = interrupted};
+        *ret = (struct train_result){.steps = s->step,
+                                     .best_step = s->best_step,
+                                     .first_loss = s->first_loss,
+                                     .last_loss = s->last_loss,
+                                     .best_valid = s->best_valid,
+                                     .peak_bytes = mem_rss_peak(),
+                                     .seconds = s->seconds,
+                                     .stopped_early = s->stopped_early,
+                                     .interrupted = interrupted};
     return rc;
 }
 
@@ -250,8 +270,10 @@ int train_run(const struct train_options *o, const struct train_events *events,
 
 static int must_equal(const char *now, const char *then, const char *what, struct err *err) {
     if (strcmp(now, then) == 0) return 0;
-    return err_set(err, ERR_CONFLICT, "%s changed since the job began, so it cannot go on to the same result; "
-                   "put it back or start again with attune tune", what);
+    return err_set(err, ERR_CONFLICT,
+                   "%s changed since the job began, so it cannot go on to the same result; "
+                   "put it back or start again with attune tune",
+                   what);
 }
 
 static int check_unchanged(const struct trainer *t, struct err *err) {
@@ -259,15 +281,18 @@ static int check_unchanged(const struct trainer *t, struct err *err) {
     struct model_hashes now = {0};
     if (strcmp(num_path_name(t->num), j->path) != 0)
         return err_set(err, ERR_CONFLICT,
-                       "the job began on the kernels \"%s\" and this machine would go on with \"%s\", to other "
-                       "bits; set ATTUNE_ISA=%.*s where this machine has it, or start again", j->path,
-                       num_path_name(t->num), (int)strcspn(j->path, "/"), j->path);
+                       "the job began on the kernels \"%s\" and this machine would go on with "
+                       "\"%s\", to other "
+                       "bits; set ATTUNE_ISA=%.*s where this machine has it, or start again",
+                       j->path, num_path_name(t->num), (int)strcspn(j->path, "/"), j->path);
     int rc = must_equal(t->data.sha256, j->data_sha256, j->o.data, err);
     if (!rc && j->o.valid) rc = must_equal(t->valid_data.sha256, j->valid_sha256, j->o.valid, err);
     if (!rc) rc = read_hashes(t, &now, err);
     if (!rc) rc = must_equal(now.weights, j->hashes.weights, "the base model's weights", err);
     if (!rc) rc = must_equal(now.tokenizer, j->hashes.tokenizer, "the base model's tokenizer", err);
-    return rc ? rc : must_equal(now.chat_template, j->hashes.chat_template, "the base model's chat template", err);
+    return rc ? rc
+              : must_equal(now.chat_template, j->hashes.chat_template,
+                           "the base model's chat template", err);
 }
 
 static int reopen_job(struct trainer *t, int threads, struct err *err) {
@@ -282,7 +307,8 @@ static int reopen_job(struct trainer *t, int threads, struct err *err) {
     if (!rc) rc = checkpoint_load(t, &found, err);
     if (!rc) rc = open_metrics(t, err);
     if (rc) return rc;
-    trainer_note(t, "going on after step %lld of %lld", (long long)t->state.step, (long long)t->job.steps);
+    trainer_note(t, "going on after step %lld of %lld", (long long)t->state.step,
+                 (long long)t->job.steps);
     return 0;
 }
 

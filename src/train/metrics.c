@@ -20,14 +20,16 @@ static int copy_open(struct metrics *m, struct str so_far, struct err *err) {
     return rc ? rc : file_append(m->copy_fd, m->copy_path, so_far, false, err);
 }
 
-int metrics_open(const char *path, const char *copy, int64_t keep, struct metrics *ret, struct err *err) {
+int metrics_open(const char *path, const char *copy, int64_t keep, struct metrics *ret,
+                 struct err *err) {
     struct metrics m = {.path = mem_strdup(path), .fd = -1, .copy_fd = -1, .bytes = keep};
     struct buf so_far;
     buf_init(&so_far, METRICS_BYTES_MAX);
     int rc = 0;
     if (keep > 0) rc = file_read(path, &so_far, err);
     if (!rc && (int64_t)so_far.n < keep)
-        rc = err_set(err, ERR_CORRUPT, "\"%s\" is shorter than the checkpoint says (%zu of %lld bytes)", path,
+        rc = err_set(err, ERR_CORRUPT,
+                     "\"%s\" is shorter than the checkpoint says (%zu of %lld bytes)", path,
                      so_far.n, (long long)keep);
     if (!rc) rc = file_append_open(path, keep, &m.fd, err);
     if (!rc && copy && strcmp(copy, path) != 0) {
@@ -35,8 +37,10 @@ int metrics_open(const char *path, const char *copy, int64_t keep, struct metric
         rc = copy_open(&m, (struct str){so_far.p ? so_far.p : "", (size_t)keep}, err);
     }
     buf_release(&so_far);
-    if (rc) metrics_close(&m);
-    else *ret = m;
+    if (rc)
+        metrics_close(&m);
+    else
+        *ret = m;
     return rc;
 }
 
@@ -53,15 +57,19 @@ void metrics_close(struct metrics *m) {
 static int add(struct metrics *m, const struct buf *line, struct err *err) {
     int rc = file_append(m->fd, m->path, buf_view(line), false, err);
     if (!rc) m->bytes += (int64_t)line->n;
-    if (!rc && m->copy_fd >= 0) rc = file_append(m->copy_fd, m->copy_path, buf_view(line), false, err);
+    if (!rc && m->copy_fd >= 0)
+        rc = file_append(m->copy_fd, m->copy_path, buf_view(line), false, err);
     return rc;
 }
 
 int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err *err) {
     struct buf b;
     buf_init(&b, 512);
-    buf_printf(&b, "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%lld,\"rows\":%lld}\n",
-               (long long)s->step, s->loss, s->lr, s->grad_norm, (long long)s->tokens, (long long)s->rows);
+    buf_printf(&b,
+               "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%lld,"
+               "\"rows\":%lld}\n",
+               (long long)s->step, s->loss, s->lr, s->grad_norm, (long long)s->tokens,
+               (long long)s->rows);
     int rc = add(m, &b, err);
     buf_release(&b);
     return rc;

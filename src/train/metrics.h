@@ -1,6 +1,6 @@
-/* The metrics file: a JSON line per step and per validation, in OUT/metrics.jsonl and, where the user
- * named another place, there as well. A checkpoint records its length; going on from one cuts the file
- * back to it, so a repeated step repeats its line. */
+/* The metrics file: a JSON line per step and per validation, in OUT/metrics.jsonl and, where the
+ * user named another place, there as well. A checkpoint records its length; going on from one cuts
+ * the file back to it, so a repeated step repeats its line. */
 #ifndef TRAIN_METRICS_H
 #define TRAIN_METRICS_H
 
@@ -15,7 +15,8 @@ struct metrics {
 };
 
 /* copy: the user's file or NULL. keep: bytes that stay. */
-int metrics_open(const char *path, const char *copy, int64_t keep, struct metrics *ret, struct err *err);
+int metrics_open(const char *path, const char *copy, int64_t keep, struct metrics *ret,
+                 struct err *err);
 void metrics_close(struct metrics *m);
 
 struct metrics_step {

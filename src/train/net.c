@@ -40,11 +40,11 @@ struct net_layer {
 
 /* What a layer's backward pass needs. T tokens. */
 struct acts {
-    float *mid;            /* (T, dim): after the attention's residual */
-    float *q, *k, *v;      /* (T, heads·head_dim), (T, kv_heads·head_dim): rotated */
-    float *q_raw, *k_raw;  /* the same before their norms; NULL without q/k norms */
-    float *att, *lse;      /* (T, heads·head_dim), (T, heads) */
-    float *gate, *up;      /* (T, ff) */
+    float *mid;              /* (T, dim): after the attention's residual */
+    float *q, *k, *v;        /* (T, heads·head_dim), (T, kv_heads·head_dim): rotated */
+    float *q_raw, *k_raw;    /* the same before their norms; NULL without q/k norms */
+    float *att, *lse;        /* (T, heads·head_dim), (T, heads) */
+    float *gate, *up;        /* (T, ff) */
     float *p[LINEAR_GROUPS]; /* (T, ranks of the group) */
 };
 
@@ -60,12 +60,12 @@ struct net {
 
     void *block;
     size_t block_bytes;
-    float **x;          /* (layers + 1): input of each layer and the last output, (T, dim) */
-    struct acts *acts;  /* one per layer, or one for all with recompute */
-    int64_t held;       /* with recompute: the layer whose activations are there */
-    float *xn, *dxn;    /* (T, dim) */
-    float *wide;        /* (T, widest): products inside a block */
-    float *dp, *drop;   /* (T, ranks), (T, widest input) */
+    float **x;           /* (layers + 1): input of each layer and the last output, (T, dim) */
+    struct acts *acts;   /* one per layer, or one for all with recompute */
+    int64_t held;        /* with recompute: the layer whose activations are there */
+    float *xn, *dxn;     /* (T, dim) */
+    float *wide;         /* (T, widest): products inside a block */
+    float *dp, *drop;    /* (T, ranks), (T, widest input) */
     float *xg, *hg, *dg; /* trained rows: (R, dim) */
     float *nll, *weight, *ones;
     int32_t *ids, *target, *position, *trained_row;
@@ -159,7 +159,8 @@ static void place(struct cursor *at, const struct model_config *c, const struct 
     n->rope_sin = take_floats(at, s->row_tokens, c->head_dim / 2);
 }
 
-size_t net_bytes(const struct model_config *c, const struct params *p, const struct net_size *size) {
+size_t net_bytes(const struct model_config *c, const struct params *p,
+                 const struct net_size *size) {
     struct cursor at = {0};
     struct net n;
     place(&at, c, p, size, &n);
@@ -172,8 +173,8 @@ static float *grad_at(const struct params *p, int64_t offset) {
     return offset >= 0 ? p->grad + offset : NULL;
 }
 
-static void bind_linear(const struct params *p, const struct param_layer *at, const struct linear *from,
-                        enum linear_kind k, struct net_linear *to) {
+static void bind_linear(const struct params *p, const struct param_layer *at,
+                        const struct linear *from, enum linear_kind k, struct net_linear *to) {
     *to = (struct net_linear){.w = from->w, .bias = from->bias, .out = from->out, .in = from->in};
     to->dw = grad_at(p, at->w[k]);
     to->dbias = grad_at(p, at->bias[k]);
@@ -182,8 +183,9 @@ static void bind_linear(const struct params *p, const struct param_layer *at, co
     to->db = p->grad + at->b[k];
 }
 
-static void bind_group(const struct params *p, const struct param_layer *at, const struct linear_group *g,
-                       struct net_layer *layer, struct net_group *to) {
+static void bind_group(const struct params *p, const struct param_layer *at,
+                       const struct linear_group *g, struct net_layer *layer,
+                       struct net_group *to) {
     *to = (struct net_group){.in = layer->lin[g->kind[0]].in};
     for (int i = 0; i < g->count; i++) {
         enum linear_kind k = g->kind[i];
@@ -195,9 +197,11 @@ static void bind_group(const struct params *p, const struct param_layer *at, con
     }
 }
 
-static void bind_layer(const struct params *p, int64_t l, const struct layer *from, struct net_layer *to) {
+static void bind_layer(const struct params *p, int64_t l, const struct layer *from,
+                       struct net_layer *to) {
     const struct param_layer *at = &p->layers[l];
-    for (int k = 0; k < LIN_COUNT; k++) bind_linear(p, at, &from->lin[k], (enum linear_kind)k, &to->lin[k]);
+    for (int k = 0; k < LIN_COUNT; k++)
+        bind_linear(p, at, &from->lin[k], (enum linear_kind)k, &to->lin[k]);
     for (int g = 0; g < LINEAR_GROUPS; g++) bind_group(p, at, &linear_groups[g], to, &to->group[g]);
     to->attn_norm = from->attn_norm;
     to->mlp_norm = from->mlp_norm;
@@ -273,12 +277,14 @@ static uint64_t mask_key(const struct net *n, int64_t layer, enum linear_kind k,
     return rng_hash(rng_hash(n->key, place), (uint64_t)(n->first_row + span));
 }
 
-/* y = x with a part of its elements dropped; the mask depends on step, layer, row and place alone */
-static void drop(struct net *n, int64_t layer, enum linear_kind k, float *y, const float *x, int64_t dim) {
+/* y = x with a part of its elements dropped; the mask depends on step, layer, row and place alone
+ */
+static void drop(struct net *n, int64_t layer, enum linear_kind k, float *y, const float *x,
+                 int64_t dim) {
     for (int64_t s = 0; s < n->span_count; s++) {
         const struct attn_span *span = &n->spans[s];
-        dropout_apply(n->num, y + span->row * dim, x + span->row * dim, span->rows * dim, n->dropout,
-                      mask_key(n, layer, k, s));
+        dropout_apply(n->num, y + span->row * dim, x + span->row * dim, span->rows * dim,
+                      n->dropout, mask_key(n, layer, k, s));
     }
 }
 
@@ -289,8 +295,8 @@ static struct mat f32(const float *p, int64_t ld) { return (struct mat){p, NUM_F
 /* P = scale · x · Aᵀ for all adapted layers of the group */
 static void lora_project(struct net *n, int64_t layer, int g, float *p, const float *x) {
     const struct net_group *group = &n->layers[layer].group[g];
-    struct matmul mm = {.m = n->tokens, .n = group->ranks, .c = p, .ldc = group->ranks,
-                        .alpha = n->params->scale};
+    struct matmul mm = {
+        .m = n->tokens, .n = group->ranks, .c = p, .ldc = group->ranks, .alpha = n->params->scale};
     mm.seg[0].a = f32(x, group->in);
     mm.seg[0].b = f32(group->a, group->in);
     mm.seg[0].k = group->in;
@@ -311,10 +317,14 @@ static void lora_project(struct net *n, int64_t layer, int g, float *p, const fl
 }
 
 /* y = x · Wᵀ + P · Bᵀ + bias */
-static void linear_forward(struct net *n, int64_t layer, enum linear_kind k, float *y, const float *x,
-                           const float *p, int64_t ranks, bool accumulate) {
+static void linear_forward(struct net *n, int64_t layer, enum linear_kind k, float *y,
+                           const float *x, const float *p, int64_t ranks, bool accumulate) {
     const struct net_linear *lin = &n->layers[layer].lin[k];
-    struct matmul mm = {.m = n->tokens, .n = lin->out, .c = y, .ldc = lin->out, .bias = lin->bias,
+    struct matmul mm = {.m = n->tokens,
+                        .n = lin->out,
+                        .c = y,
+                        .ldc = lin->out,
+                        .bias = lin->bias,
                         .accumulate = accumulate};
     mm.seg[0].a = f32(x, lin->in);
     mm.seg[0].b = lin->w;
@@ -328,16 +338,19 @@ static void linear_forward(struct net *n, int64_t layer, enum linear_kind k, flo
 }
 
 /* gradients of the weights themselves (full training) */
-static void weight_gradient(struct net *n, const struct net_linear *lin, const float *dy, const float *x) {
+static void weight_gradient(struct net *n, const struct net_linear *lin, const float *dy,
+                            const float *x) {
     if (lin->dw) {
-        struct matmul mm = {.m = lin->out, .n = lin->in, .c = lin->dw, .ldc = lin->in, .accumulate = true};
+        struct matmul mm = {
+            .m = lin->out, .n = lin->in, .c = lin->dw, .ldc = lin->in, .accumulate = true};
         mm.seg[0].a = f32(dy, lin->out);
         mm.seg[0].b = f32(x, lin->in);
         mm.seg[0].k = n->tokens;
         matmul_tn(n->num, &mm);
     }
     if (lin->dbias) {
-        struct matmul mm = {.m = 1, .n = lin->out, .c = lin->dbias, .ldc = lin->out, .accumulate = true};
+        struct matmul mm = {
+            .m = 1, .n = lin->out, .c = lin->dbias, .ldc = lin->out, .accumulate = true};
         mm.seg[0].a = f32(n->ones, 1);
         mm.seg[0].b = f32(dy, lin->out);
         mm.seg[0].k = n->tokens;
@@ -346,11 +359,11 @@ static void weight_gradient(struct net *n, const struct net_linear *lin, const f
 }
 
 /* dP = scale · dY · B into n->dp, and dB += dYᵀ · P */
-static void factor_b_gradient(struct net *n, const struct net_linear *lin, const float *dy, const float *p,
-                              int64_t ranks) {
+static void factor_b_gradient(struct net *n, const struct net_linear *lin, const float *dy,
+                              const float *p, int64_t ranks) {
     int64_t rank = n->params->rank;
-    struct matmul dp = {.m = n->tokens, .n = rank, .c = n->dp + lin->slot, .ldc = ranks,
-                        .alpha = n->params->scale};
+    struct matmul dp = {
+        .m = n->tokens, .n = rank, .c = n->dp + lin->slot, .ldc = ranks, .alpha = n->params->scale};
     dp.seg[0].a = f32(dy, lin->out);
     dp.seg[0].b = f32(lin->b, rank);
     dp.seg[0].k = lin->out;
@@ -363,7 +376,8 @@ static void factor_b_gradient(struct net *n, const struct net_linear *lin, const
 }
 
 /* dA += dPᵀ · x */
-static void factor_a_gradient(struct net *n, int64_t layer, const struct net_group *g, const float *x) {
+static void factor_a_gradient(struct net *n, int64_t layer, const struct net_group *g,
+                              const float *x) {
     struct matmul mm = {.m = g->ranks, .n = g->in, .c = g->da, .ldc = g->in, .accumulate = true};
     mm.seg[0].a = f32(n->dp, g->ranks);
     mm.seg[0].b = f32(x, g->in);
@@ -384,8 +398,8 @@ static void factor_a_gradient(struct net *n, int64_t layer, const struct net_gro
 }
 
 /* All gradients of a group's weights; dy[i] belongs to the i-th layer of the group. */
-static void group_gradient(struct net *n, int64_t layer, int g, const float *const *dy, const float *x,
-                           const float *p) {
+static void group_gradient(struct net *n, int64_t layer, int g, const float *const *dy,
+                           const float *x, const float *p) {
     const struct net_layer *at = &n->layers[layer];
     const struct net_group *group = &at->group[g];
     for (int i = 0; i < linear_groups[g].count; i++) {
@@ -397,7 +411,8 @@ static void group_gradient(struct net *n, int64_t layer, int g, const float *con
 }
 
 /* dx += the part of the gradient that went through dropout */
-static void dropped_input_gradient(struct net *n, int64_t layer, const struct net_group *g, float *dx) {
+static void dropped_input_gradient(struct net *n, int64_t layer, const struct net_group *g,
+                                   float *dx) {
     for (int i = 0; i < g->count; i++) {
         int64_t slot = n->layers[layer].lin[g->kind[i]].slot;
         struct matmul mm = {.m = n->tokens, .n = g->in, .c = n->drop, .ldc = g->in};
@@ -411,7 +426,8 @@ static void dropped_input_gradient(struct net *n, int64_t layer, const struct ne
 }
 
 /* dx = sum of dY · W over the group + dP · A, two products at a time */
-static void group_input_gradient(struct net *n, int64_t layer, int g, float *dx, const float *const *dy) {
+static void group_input_gradient(struct net *n, int64_t layer, int g, float *dx,
+                                 const float *const *dy) {
     const struct net_layer *at = &n->layers[layer];
     const struct net_group *group = &at->group[g];
     struct matmul mm = {.m = n->tokens, .n = group->in, .c = dx, .ldc = group->in};
@@ -439,21 +455,29 @@ static void group_input_gradient(struct net *n, int64_t layer, int g, float *dx,
 
 /* --- attention --- */
 
-static void attention_lay_out(struct net *n, int64_t layer, const struct acts *a, struct attn *ret) {
+static void attention_lay_out(struct net *n, int64_t layer, const struct acts *a,
+                              struct attn *ret) {
     const struct model_config *c = n->config;
     for (int64_t s = 0; s < n->span_count; s++) {
         n->spans[s].k = a->k + n->spans[s].row * kv_dim(c);
         n->spans[s].v = a->v + n->spans[s].row * kv_dim(c);
     }
-    *ret = (struct attn){.heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
-                         .q_stride = q_dim(c), .out_stride = q_dim(c), .kv_stride = kv_dim(c),
-                         .scale = 1.0f / sqrtf((float)c->head_dim), .window = n->layers[layer].window,
-                         .spans = n->spans, .span_count = n->span_count};
+    *ret = (struct attn){.heads = c->heads,
+                         .kv_heads = c->kv_heads,
+                         .head_dim = c->head_dim,
+                         .q_stride = q_dim(c),
+                         .out_stride = q_dim(c),
+                         .kv_stride = kv_dim(c),
+                         .scale = 1.0f / sqrtf((float)c->head_dim),
+                         .window = n->layers[layer].window,
+                         .spans = n->spans,
+                         .span_count = n->span_count};
 }
 
 static void rotate(struct net *n, float *x, int64_t heads, bool inverse) {
     int64_t d = n->config->head_dim;
-    rope_apply(n->num, x, n->tokens, heads * d, heads, d, n->rope_cos, n->rope_sin, n->position, inverse);
+    rope_apply(n->num, x, n->tokens, heads * d, heads, d, n->rope_cos, n->rope_sin, n->position,
+               inverse);
 }
 
 static void attention_block(struct net *n, int64_t layer, struct acts *a, const float *x) {
@@ -482,7 +506,8 @@ static void attention_block(struct net *n, int64_t layer, struct acts *a, const 
 }
 
 /* out NULL: only what the backward pass needs */
-static void layer_forward(struct net *n, int64_t layer, struct acts *a, const float *x, float *out) {
+static void layer_forward(struct net *n, int64_t layer, struct acts *a, const float *x,
+                          float *out) {
     const struct model_config *c = n->config;
     const struct net_layer *at = &n->layers[layer];
     int64_t t = n->tokens;
@@ -518,8 +543,8 @@ static void mlp_backward(struct net *n, int64_t layer, struct acts *a, float *dx
 }
 
 /* d: (T, heads·head_dim) gradient after the norm in, before it out (in `raw_grad`) */
-static void head_norm_backward(struct net *n, float *raw_grad, float *dw, const float *d, const float *raw,
-                               const float *w, int64_t heads) {
+static void head_norm_backward(struct net *n, float *raw_grad, float *dw, const float *d,
+                               const float *raw, const float *w, int64_t heads) {
     int64_t rows = n->tokens * heads, dim = n->config->head_dim;
     memset(raw_grad, 0, (size_t)(rows * dim) * sizeof *raw_grad);
     rmsnorm_backward(n->num, raw_grad, dw, d, raw, w, rows, dim, (float)n->config->norm_eps);
@@ -570,7 +595,8 @@ static void copy_rows(float *to, const float *from, const int32_t *rows, int64_t
                       bool scatter) {
     for (int64_t i = 0; i < count; i++) {
         int64_t r = rows[i];
-        memcpy(to + (scatter ? r : i) * dim, from + (scatter ? i : r) * dim, (size_t)dim * sizeof *to);
+        memcpy(to + (scatter ? r : i) * dim, from + (scatter ? i : r) * dim,
+               (size_t)dim * sizeof *to);
     }
 }
 
@@ -583,16 +609,22 @@ static void loss_of_rows(struct net *n, const struct net_batch *b, float *x, dou
     copy_rows(n->xg, x, n->trained_row, n->trained, c->dim, false);
     rmsnorm_forward(n->num, n->hg, n->xg, n->final_norm, n->trained, c->dim, eps);
     int64_t dhead = p->head >= 0 ? p->head : p->embedding;
-    loss_run(n->num, &(struct loss){.rows = n->trained, .dim = c->dim, .vocab = c->vocab,
-                                    .hidden = n->hg, .head = n->head, .target = n->target,
-                                    .weight = n->weight, .grad_scale = b->grad_scale, .nll = n->nll,
+    loss_run(n->num, &(struct loss){.rows = n->trained,
+                                    .dim = c->dim,
+                                    .vocab = c->vocab,
+                                    .hidden = n->hg,
+                                    .head = n->head,
+                                    .target = n->target,
+                                    .weight = n->weight,
+                                    .grad_scale = b->grad_scale,
+                                    .nll = n->nll,
                                     .dhidden = b->backward ? n->dg : NULL,
                                     .dhead = b->backward ? grad_at(p, dhead) : NULL});
     for (int64_t i = 0; i < n->trained; i++) *loss += (double)n->weight[i] * (double)n->nll[i];
     if (!b->backward) return;
     memset(n->hg, 0, (size_t)(n->trained * c->dim) * sizeof *n->hg);
-    rmsnorm_backward(n->num, n->hg, grad_at(p, p->final_norm), n->dg, n->xg, n->final_norm, n->trained,
-                     c->dim, eps);
+    rmsnorm_backward(n->num, n->hg, grad_at(p, p->final_norm), n->dg, n->xg, n->final_norm,
+                     n->trained, c->dim, eps);
     memset(x, 0, (size_t)(n->tokens * c->dim) * sizeof *x);
     copy_rows(x, n->hg, n->trained_row, n->trained, c->dim, true);
 }
@@ -611,7 +643,8 @@ void net_run(struct net *n, const struct net_batch *b, double *loss) {
     if (!b->backward) return;
     for (int64_t l = c->layers - 1; l >= 0; l--) layer_backward(n, l, dx);
     if (n->params->embedding < 0) return;
-    embedding_backward(n->num, n->params->grad + n->params->embedding, dx, n->ids, n->tokens, c->dim);
+    embedding_backward(n->num, n->params->grad + n->params->embedding, dx, n->ids, n->tokens,
+                       c->dim);
 }
 
 double net_flops(const struct model_config *c, const struct params *p, const struct sample *row,
@@ -622,7 +655,8 @@ double net_flops(const struct model_config *c, const struct params *p, const str
         linear_shape(c, (enum linear_kind)k, &out, &in);
         weights += (double)out * (double)in;
     }
-    double attention = 2.0 * t * (double)q_dim(c); /* per token: scores and values, half of them masked */
+    double attention =
+        2.0 * t * (double)q_dim(c); /* per token: scores and values, half of them masked */
     double forward = 2.0 * weights * t + attention * t;
     double head = 2.0 * (double)row->trained * (double)c->vocab * (double)c->dim;
     if (!backward) return forward * (double)c->layers + head;

@@ -1,10 +1,11 @@
 /* The transformer's training pass: forward and backward over packed rows.
  *
- * Rows of different length lie one after the other without padding; attention stays inside a row and
- * positions restart. Only trained tokens reach the final norm and the vocabulary. What the backward
- * pass needs is kept per layer; norms and the activation are computed again; with `recompute` only the
- * layers' inputs are kept and each layer's forward runs again in the backward pass (the same bits).
- * LoRA joins a product as its second segment: y = [x | P]·[W | B]ᵀ with P = scale·x·Aᵀ.
+ * Rows of different length lie one after the other without padding; attention stays inside a row
+ * and positions restart. Only trained tokens reach the final norm and the vocabulary. What the
+ * backward pass needs is kept per layer; norms and the activation are computed again; with
+ * `recompute` only the layers' inputs are kept and each layer's forward runs again in the backward
+ * pass (the same bits). LoRA joins a product as its second segment: y = [x | P]·[W | B]ᵀ with P =
+ * scale·x·Aᵀ.
  *
  * One block of memory, sized at open for the largest micro-batch; nothing is allocated in net_run.
  */
@@ -13,7 +14,8 @@
 
 #include "train/params.h"
 
-/* A row as the pass sees it: inputs ids[0..n-2], target ids[i+1] of input i where train[i+1] > 0. */
+/* A row as the pass sees it: inputs ids[0..n-2], target ids[i+1] of input i where train[i+1] > 0.
+ */
 struct sample {
     int64_t number; /* of the row in its file */
     const int32_t *ids;
@@ -45,11 +47,11 @@ void net_close(struct net *net);
 struct net_batch {
     const struct sample *const *rows;
     int64_t count;
-    int64_t first_row;  /* index in its step of the first of them, for dropout */
-    float grad_scale;   /* 1 / trained weight of the whole step */
-    float dropout;      /* 0: none */
-    uint64_t key;       /* of this step's dropout masks */
-    bool backward;      /* gradients are added to params->grad */
+    int64_t first_row; /* index in its step of the first of them, for dropout */
+    float grad_scale;  /* 1 / trained weight of the whole step */
+    float dropout;     /* 0: none */
+    uint64_t key;      /* of this step's dropout masks */
+    bool backward;     /* gradients are added to params->grad */
 };
 /* Adds weight·nll of the trained tokens, in order, to *loss. */
 void net_run(struct net *net, const struct net_batch *batch, double *loss);

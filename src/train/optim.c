@@ -12,7 +12,8 @@ double optim_lr(const struct optim *o, int64_t step) {
     double left = (double)(o->steps - o->warmup_steps);
     double done = left > 0 ? (double)(step - o->warmup_steps) / left : 1.0;
     if (o->schedule == SCHEDULE_CONSTANT) return o->lr;
-    double fall = o->schedule == SCHEDULE_LINEAR ? 1.0 - done : 0.5 * (1.0 + cos(3.14159265358979323846 * done));
+    double fall = o->schedule == SCHEDULE_LINEAR ? 1.0 - done
+                                                 : 0.5 * (1.0 + cos(3.14159265358979323846 * done));
     return o->lr * (FLOOR + (1.0 - FLOOR) * fall);
 }
 

@@ -22,8 +22,8 @@ const struct linear_group linear_groups[LINEAR_GROUPS] = {
 void linear_shape(const struct model_config *c, enum linear_kind kind, int64_t *out, int64_t *in) {
     int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const int64_t shape[LIN_COUNT][2] = {
-        [LIN_Q] = {q, c->dim},     [LIN_K] = {kv, c->dim},    [LIN_V] = {kv, c->dim},
-        [LIN_O] = {c->dim, q},     [LIN_GATE] = {c->ff, c->dim}, [LIN_UP] = {c->ff, c->dim},
+        [LIN_Q] = {q, c->dim},        [LIN_K] = {kv, c->dim},       [LIN_V] = {kv, c->dim},
+        [LIN_O] = {c->dim, q},        [LIN_GATE] = {c->ff, c->dim}, [LIN_UP] = {c->ff, c->dim},
         [LIN_DOWN] = {c->dim, c->ff},
     };
     *out = shape[kind][0];
@@ -37,9 +37,12 @@ static bool linear_has_bias(const struct model_config *c, enum linear_kind kind)
 
 /* --- layout --- */
 
-static void align_end(struct params *p) { p->n = (p->n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN; }
+static void align_end(struct params *p) {
+    p->n = (p->n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
+}
 
-static struct param *add(struct params *p, int dims, int64_t rows, int64_t cols, int64_t *ret_offset) {
+static struct param *add(struct params *p, int dims, int64_t rows, int64_t cols,
+                         int64_t *ret_offset) {
     struct param *t = &p->list[p->count++];
     *t = (struct param){.dims = dims, .shape = {rows, cols}, .offset = p->n};
     p->n += rows * cols;
@@ -75,7 +78,8 @@ static void add_group(struct params *p, const struct model_config *c, const stru
     }
 }
 
-void params_layout_lora(const struct model_config *c, const struct lora_shape *shape, struct params *ret) {
+void params_layout_lora(const struct model_config *c, const struct lora_shape *shape,
+                        struct params *ret) {
     start(ret, c, c->layers * LIN_COUNT * 2);
     ret->rank = shape->rank;
     ret->scale = shape->scale;
@@ -90,7 +94,8 @@ PRINTF_LIKE(2, 3) static void name(struct param *t, const char *fmt, ...) {
     va_end(ap);
 }
 
-static void add_vector(struct params *p, int64_t n, int64_t *ret_offset, int64_t layer, const char *what) {
+static void add_vector(struct params *p, int64_t n, int64_t *ret_offset, int64_t layer,
+                       const char *what) {
     struct param *t = add(p, 1, n, 1, ret_offset);
     name(t, "model.layers.%lld.%s", (long long)layer, what);
     align_end(p);
@@ -194,7 +199,8 @@ static int load_linear(struct params *p, const struct adapter *a, int64_t l, enu
                        what, err);
 }
 
-int params_load_adapter(struct params *p, const struct adapter *a, const char *where, struct err *err) {
+int params_load_adapter(struct params *p, const struct adapter *a, const char *where,
+                        struct err *err) {
     if (a->rank != p->rank)
         return err_set(err, ERR_INVALID, "\"%s\" has rank %lld, not %lld; leave --rank out", where,
                        (long long)a->rank, (long long)p->rank);
@@ -223,7 +229,8 @@ void params_init_random(struct params *p, const struct model_config *c, uint64_t
     }
 }
 
-static void load_matrix(struct params *p, int64_t offset, struct mat w, int64_t rows, int64_t cols) {
+static void load_matrix(struct params *p, int64_t offset, struct mat w, int64_t rows,
+                        int64_t cols) {
     for (int64_t r = 0; r < rows; r++)
         num_widen(p->value + offset + r * cols,
                   (const char *)w.p + (size_t)(r * w.ld) * num_type_size(w.type), w.type, cols);

@@ -2,9 +2,9 @@
  * that says which tensor lies where. LoRA: the factors A and B of every adapted linear layer. Full:
  * every weight of the model as F32 master copies. Offsets are -1 for what does not exist.
  *
- * The factors A of linear layers that read the same input (q k v; gate up) lie next to each other, so
- * that one product serves the whole group. Gaps between tensors hold zeros, so one AdamW call and
- * one sum of squares go over everything.
+ * The factors A of linear layers that read the same input (q k v; gate up) lie next to each other,
+ * so that one product serves the whole group. Gaps between tensors hold zeros, so one AdamW call
+ * and one sum of squares go over everything.
  */
 #ifndef TRAIN_PARAMS_H
 #define TRAIN_PARAMS_H
@@ -56,7 +56,8 @@ struct lora_shape {
     unsigned targets; /* bit per linear_kind */
 };
 /* Lays out the table; no memory for values yet. */
-void params_layout_lora(const struct model_config *c, const struct lora_shape *shape, struct params *ret);
+void params_layout_lora(const struct model_config *c, const struct lora_shape *shape,
+                        struct params *ret);
 void params_layout_full(const struct model_config *c, struct params *ret);
 size_t params_bytes(const struct params *p, bool keep_best);
 int params_allocate(struct params *p, bool keep_best, struct err *err);
@@ -65,7 +66,8 @@ void params_release(struct params *p);
 /* A uniform in ±1/sqrt(in) (PEFT's kaiming_uniform with a = sqrt 5), B zero. */
 void params_init_lora(struct params *p, uint64_t seed);
 /* A and B of a PEFT adapter; rank and targets must agree. */
-int params_load_adapter(struct params *p, const struct adapter *a, const char *where, struct err *err);
+int params_load_adapter(struct params *p, const struct adapter *a, const char *where,
+                        struct err *err);
 /* Full: normal(0, init_range) for matrices, one for norms, zero for biases. */
 void params_init_random(struct params *p, const struct model_config *c, uint64_t seed);
 /* Full: from a model's own weights. */

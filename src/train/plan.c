@@ -2,8 +2,9 @@
  *
  * Memory is counted, not guessed: weights (all pages get touched), activations and trained values
  * (one block each, sizes known), rows, scratch of the kernels (measured in the trial), and what the
- * process held before. Choosing depends on sizes and the memory limit alone, never on threads or time,
- * because the bits of the result depend on the micro-batch. Recomputation does not change bits.
+ * process held before. Choosing depends on sizes and the memory limit alone, never on threads or
+ * time, because the bits of the result depend on the micro-batch. Recomputation does not change
+ * bits.
  */
 #include "train/trainer.h"
 
@@ -16,12 +17,14 @@
 #define MICRO_TOKENS 1024
 #define MICRO_TOKENS_LEAST 64
 #define TRIAL_TOKENS 256
-#define SCRATCH_BYTES ((size_t)64 << 20) /* kernels, threads, writing files: before the trial measures it */
+#define SCRATCH_BYTES                                                                              \
+    ((size_t)64 << 20) /* kernels, threads, writing files: before the trial measures it */
 #define MIB 1048576.0
 
 /* --- the largest micro-batch --- */
 
-static void see_rows(struct net_size *size, const struct sample *const *rows, int64_t count, int64_t micro) {
+static void see_rows(struct net_size *size, const struct sample *const *rows, int64_t count,
+                     int64_t micro) {
     for (int64_t at = 0; at < count;) {
         int64_t n = micro_batch(rows + at, count - at, micro), tokens = 0, trained = 0;
         for (int64_t i = at; i < at + n; i++) {
@@ -38,8 +41,10 @@ static void see_rows(struct net_size *size, const struct sample *const *rows, in
 void plan_sizes(struct trainer *t) {
     const struct job *j = &t->job;
     struct net_size *s = &t->size;
-    int64_t longest = t->data.longest > t->valid_data.longest ? t->data.longest : t->valid_data.longest;
-    *s = (struct net_size){.recompute = j->recompute, .dropout = j->o.dropout > 0, .row_tokens = longest};
+    int64_t longest =
+        t->data.longest > t->valid_data.longest ? t->data.longest : t->valid_data.longest;
+    *s = (struct net_size){
+        .recompute = j->recompute, .dropout = j->o.dropout > 0, .row_tokens = longest};
     for (int64_t step = 1; step <= j->steps; step++) {
         int64_t n = trainer_step_rows(t, step);
         see_rows(s, t->step_rows, n, j->micro_tokens);
@@ -75,10 +80,12 @@ int plan_choose(struct trainer *t, struct err *err) {
             fits = try_fit(t, micro, recompute != 0, limit);
     if (fits) return 0;
     return err_set(err, ERR_LIMIT,
-                   "training needs %.0f MiB at least, %s %.0f MiB; a smaller --max-length than %lld (the longest "
+                   "training needs %.0f MiB at least, %s %.0f MiB; a smaller --max-length than "
+                   "%lld (the longest "
                    "row is the most) or a smaller --rank lowers it%s",
                    (double)t->plan.peak_bytes / MIB, given ? "--memory allows" : "available are",
-                   (double)limit / MIB, (long long)t->job.o.max_length, given ? ", or raise --memory" : "");
+                   (double)limit / MIB, (long long)t->job.o.max_length,
+                   given ? ", or raise --memory" : "");
 }
 
 /* --- time --- */
@@ -107,7 +114,8 @@ int plan_calibrate(struct trainer *t, struct err *err) {
     while (n < count && (n == 0 || tokens + sample_inputs(t->step_rows[n]) <= TRIAL_TOKENS))
         tokens += sample_inputs(t->step_rows[n++]);
     n = n < t->size.rows ? n : t->size.rows;
-    struct net_batch batch = {.rows = t->step_rows, .count = n, .grad_scale = 1.0f, .backward = true};
+    struct net_batch batch = {
+        .rows = t->step_rows, .count = n, .grad_scale = 1.0f, .backward = true};
     double loss = 0, seconds = 0;
     for (int round = 0; round < 2; round++) { /* the first touches memory and packs */
         double from = clock_seconds();

@@ -18,14 +18,17 @@ struct axes {
 
 static double drawn(const struct axes *a, double loss) { return a->log ? log10(loss) : loss; }
 
-static double px(const struct axes *a, double x) { return LEFT + x / a->x_max * (WIDTH - LEFT - RIGHT); }
+static double px(const struct axes *a, double x) {
+    return LEFT + x / a->x_max * (WIDTH - LEFT - RIGHT);
+}
 
 static double py(const struct axes *a, double loss) {
     double share = (drawn(a, loss) - a->y_min) / (a->y_max - a->y_min);
     return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
 }
 
-static void widen(const struct plot_point *list, int64_t count, double *low, double *high, double *x) {
+static void widen(const struct plot_point *list, int64_t count, double *low, double *high,
+                  double *x) {
     for (int64_t i = 0; i < count; i++) {
         if (!isfinite(list[i].y)) continue;
         *low = fmin(*low, list[i].y);
@@ -60,28 +63,30 @@ static void choose_axes(const struct plot *p, struct axes *a) {
 
 static void y_tick(const struct axes *a, double loss, struct buf *out) {
     double y = py(a, loss);
-    buf_printf(out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", LEFT, y,
-               WIDTH - RIGHT, y);
-    buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n", LEFT - 8, y + 4, loss);
+    buf_printf(out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n",
+               LEFT, y, WIDTH - RIGHT, y);
+    buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n", LEFT - 8,
+               y + 4, loss);
 }
 
 static void draw_axes(const struct axes *a, struct buf *out) {
     if (a->log)
         for (double e = a->y_min; e <= a->y_max + 1e-9; e++) y_tick(a, pow(10, e), out);
     else
-        for (double step = nice_step(a->y_max, 6), y = 0; y <= a->y_max + step / 2; y += step) y_tick(a, y, out);
+        for (double step = nice_step(a->y_max, 6), y = 0; y <= a->y_max + step / 2; y += step)
+            y_tick(a, y, out);
     double step = fmax(1, nice_step(a->x_max, 8));
     for (double x = 0; x <= a->x_max + 1e-9; x += step)
-        buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.0f</text>\n", px(a, x),
-                   HEIGHT - BOTTOM + 18, x);
-    buf_printf(out, "<line class=\"axis\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", LEFT,
-               HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM);
+        buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.0f</text>\n",
+                   px(a, x), HEIGHT - BOTTOM + 18, x);
+    buf_printf(out, "<line class=\"axis\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n",
+               LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM);
     buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">step</text>\n",
                (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
 }
 
-static void draw_line(const struct axes *a, const struct plot_point *list, int64_t count, const char *class,
-                      double keep, struct buf *out) {
+static void draw_line(const struct axes *a, const struct plot_point *list, int64_t count,
+                      const char *class, double keep, struct buf *out) {
     int64_t every = (count + POINTS_MAX - 1) / POINTS_MAX;
     double mean = NAN;
     if (!count) return;
@@ -100,14 +105,16 @@ static void draw_valid(const struct axes *a, const struct plot *p, struct buf *o
     for (int64_t i = 0; i < p->valid_count; i++) {
         bool best = p->best_step && (int64_t)p->valid[i].x == p->best_step;
         if (isfinite(p->valid[i].y))
-            buf_printf(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>\n", best ? "best" : "dot",
-                       px(a, p->valid[i].x), py(a, p->valid[i].y), best ? 6 : 3);
+            buf_printf(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>\n",
+                       best ? "best" : "dot", px(a, p->valid[i].x), py(a, p->valid[i].y),
+                       best ? 6 : 3);
     }
 }
 
 static void legend(const struct plot *p, struct buf *out) {
-    static const char *const entry = "<line class=\"%s\" x1=\"%.1f\" y1=\"30\" x2=\"%.1f\" y2=\"30\"/>"
-                                     "<text x=\"%.1f\" y=\"34\">%s</text>\n";
+    static const char *const entry =
+        "<line class=\"%s\" x1=\"%.1f\" y1=\"30\" x2=\"%.1f\" y2=\"30\"/>"
+        "<text x=\"%.1f\" y=\"34\">%s</text>\n";
     double x = WIDTH - RIGHT - (p->valid_count ? 230 : 110);
     buf_printf(out, entry, "mean", x, x + 22, x + 28, "training loss");
     if (p->valid_count) buf_printf(out, entry, "valid", x + 122, x + 144, x + 150, "held-out loss");
@@ -116,9 +123,12 @@ static void legend(const struct plot *p, struct buf *out) {
 static void title(const char *text, struct buf *out) {
     buf_printf(out, "<text class=\"title\" x=\"%.1f\" y=\"34\">", LEFT);
     for (const char *c = text; *c; c++) {
-        if (*c == '<') buf_z(out, "&lt;");
-        else if (*c == '&') buf_z(out, "&amp;");
-        else buf_byte(out, *c);
+        if (*c == '<')
+            buf_z(out, "&lt;");
+        else if (*c == '&')
+            buf_z(out, "&amp;");
+        else
+            buf_byte(out, *c);
     }
     buf_z(out, "</text>\n");
 }
@@ -126,9 +136,12 @@ static void title(const char *text, struct buf *out) {
 void plot_svg(const struct plot *p, struct buf *out) {
     struct axes a;
     choose_axes(p, &a);
-    buf_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\">\n",
+    buf_printf(out,
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" "
+               "height=\"%.0f\">\n",
                WIDTH, HEIGHT, WIDTH, HEIGHT);
-    buf_z(out, "<style>text{font:12px sans-serif;fill:#444}.title{font-size:15px;font-weight:bold;fill:#222}"
+    buf_z(out, "<style>text{font:12px "
+               "sans-serif;fill:#444}.title{font-size:15px;font-weight:bold;fill:#222}"
                ".grid{stroke:#e4e4e4}.axis{stroke:#888}polyline{fill:none}"
                ".raw{stroke:#9dbbe3;stroke-width:1}.mean{stroke:#2b6cb0;stroke-width:2}"
                ".valid{stroke:#c05621;stroke-width:2}.dot{fill:#c05621}"

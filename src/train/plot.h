@@ -1,5 +1,5 @@
-/* The loss curve of a job as SVG: steps (and their running mean) and held-out losses, from the lines of
- * a metrics file. */
+/* The loss curve of a job as SVG: steps (and their running mean) and held-out losses, from the
+ * lines of a metrics file. */
 #ifndef TRAIN_PLOT_H
 #define TRAIN_PLOT_H
 

@@ -1,12 +1,12 @@
 /* Fine-tuning: plan, run, resume. One job is one directory:
  *
  *   OUT/job.json                 the whole job as given and as planned, written before step 1
- *   OUT/checkpoint/              last complete checkpoint (weights, optimiser, cursor, best weights)
- *   OUT/adapter_config.json, adapter_model.safetensors    the result (PEFT), or a model directory
- *   OUT/loss.svg, OUT/metrics.jsonl
+ *   OUT/checkpoint/              last complete checkpoint (weights, optimiser, cursor, best
+ * weights) OUT/adapter_config.json, adapter_model.safetensors    the result (PEFT), or a model
+ * directory OUT/loss.svg, OUT/metrics.jsonl
  *
- * The result's bytes depend on the job alone (data, seed, options, kernel path), not on threads, kills
- * or time. `train` never prints: progress goes through the callback.
+ * The result's bytes depend on the job alone (data, seed, options, kernel path), not on threads,
+ * kills or time. `train` never prints: progress goes through the callback.
  */
 #ifndef TRAIN_TRAIN_H
 #define TRAIN_TRAIN_H
@@ -24,12 +24,12 @@ enum train_schedule { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT };
 struct train_options {
     const char *base, *data, *valid, *out, *metrics, *init;
     enum train_method method;
-    int64_t rank;          /* (auto) */
-    double alpha;          /* (auto) 2·rank */
+    int64_t rank; /* (auto) */
+    double alpha; /* (auto) 2·rank */
     bool rslora;
-    double dropout;        /* negative: auto */
-    unsigned targets;      /* bit per linear_kind; 0: all */
-    double lr;             /* (auto) */
+    double dropout;   /* negative: auto */
+    unsigned targets; /* bit per linear_kind; 0: all */
+    double lr;        /* (auto) */
     enum train_schedule schedule;
     int64_t warmup_steps;  /* negative: auto */
     double weight_decay;   /* negative: auto, 0.01 */
@@ -38,10 +38,10 @@ struct train_options {
     double holdout;        /* negative: auto; 0: nothing held out */
     int64_t batch_size;    /* rows per step (auto) */
     bool no_shuffle;
-    int64_t max_length;    /* (auto) the model's, at most 4096 */
+    int64_t max_length; /* (auto) the model's, at most 4096 */
     uint64_t seed;
-    size_t memory_bytes;   /* 0: what is available */
-    bool from_scratch;     /* full: random weights from config.json */
+    size_t memory_bytes; /* 0: what is available */
+    bool from_scratch;   /* full: random weights from config.json */
     int threads;
     enum num_type dtype;
     bool dtype_auto;
@@ -53,13 +53,13 @@ struct train_plan {
     int64_t rows, held_out, tokens, trained_tokens, steps, epochs, batch_size, rank;
     int64_t rows_cut, rows_nothing, rows_otherwise;
     const int64_t *cut_rows, *nothing_rows, *otherwise_rows; /* row numbers; owned by the job */
-    int64_t micro_tokens; /* tokens in one forward/backward */
-    bool recompute;       /* layer activations are computed again in the backward pass */
-    size_t peak_bytes;    /* predicted resident peak, mapped weights included */
-    double seconds;       /* predicted, after calibration */
+    int64_t micro_tokens;                                    /* tokens in one forward/backward */
+    bool recompute;    /* layer activations are computed again in the backward pass */
+    size_t peak_bytes; /* predicted resident peak, mapped weights included */
+    double seconds;    /* predicted, after calibration */
     double lr, alpha, dropout;
     int64_t warmup_steps;
-    char path[32];        /* kernel path */
+    char path[32]; /* kernel path */
 };
 
 struct train_step {

@@ -10,7 +10,9 @@
 
 #define CONFIG_MAX ((size_t)1 << 20)
 
-char *trainer_path(const struct trainer *t, const char *name) { return path_join(t->job.o.out, name); }
+char *trainer_path(const struct trainer *t, const char *name) {
+    return path_join(t->job.o.out, name);
+}
 
 void trainer_note(const struct trainer *t, const char *fmt, ...) {
     char text[400];
@@ -29,13 +31,15 @@ static int open_num(struct trainer *t, int threads, struct err *err) {
     if (rc) return rc;
     if (t->job.o.dtype_auto) t->job.o.dtype = num_compute_default(isa);
     t->job.o.dtype_auto = false;
-    t->num = num_new(&(struct num_options){.threads = threads, .compute = t->job.o.dtype, .isa = isa});
+    t->num =
+        num_new(&(struct num_options){.threads = threads, .compute = t->job.o.dtype, .isa = isa});
     return 0;
 }
 
 /* A model's shape without weights: a directory with config.json. */
 static int read_config(struct trainer *t, struct err *err) {
-    char *path = path_join(t->job.o.base, "config.json"), *more = path_join(t->job.o.base, "generation_config.json");
+    char *path = path_join(t->job.o.base, "config.json"),
+         *more = path_join(t->job.o.base, "generation_config.json");
     json_t *config = NULL, *generation = NULL;
     int rc = json_read_file(path, CONFIG_MAX, &config, err);
     if (!rc && file_exists(more)) rc = json_read_file(more, CONFIG_MAX, &generation, err);
@@ -50,7 +54,8 @@ static int read_config(struct trainer *t, struct err *err) {
 static int open_model(struct trainer *t, struct err *err) {
     const struct train_options *o = &t->job.o;
     t->shared_bytes = mem_rss() - mem_rss_anon();
-    int rc = model_open(o->base, &(struct model_options){.text_only = o->from_scratch}, &t->model, err);
+    int rc =
+        model_open(o->base, &(struct model_options){.text_only = o->from_scratch}, &t->model, err);
     if (rc) return rc;
     if (o->from_scratch) return read_config(t, err);
     t->config = t->model->config;
@@ -81,8 +86,10 @@ static int check_ids(const struct dataset *d, const char *path, int64_t vocab, s
     for (int64_t r = 0; r < d->count; r++)
         for (int64_t i = 0; i < d->list[r].n; i++)
             if (d->list[r].ids[i] < 0 || d->list[r].ids[i] >= vocab)
-                return err_set(err, ERR_INVALID, "\"%s\" row %lld: the tokenizer gives id %d, the model has %lld",
-                               path, (long long)d->list[r].number, d->list[r].ids[i], (long long)vocab);
+                return err_set(err, ERR_INVALID,
+                               "\"%s\" row %lld: the tokenizer gives id %d, the model has %lld",
+                               path, (long long)d->list[r].number, d->list[r].ids[i],
+                               (long long)vocab);
     return 0;
 }
 
@@ -92,7 +99,8 @@ static int load_rows(struct trainer *t, const char *path, struct dataset *d, str
                                     .max_length = t->job.o.max_length};
     int rc = dataset_load(path, &render, d, err);
     if (!rc && d->count == 0)
-        rc = err_set(err, ERR_INVALID, "\"%s\": none of its %lld rows trains a token", path, (long long)d->rows);
+        rc = err_set(err, ERR_INVALID, "\"%s\": none of its %lld rows trains a token", path,
+                     (long long)d->rows);
     return rc ? rc : check_ids(d, path, t->config.vocab, err);
 }
 
@@ -110,7 +118,8 @@ int trainer_split(struct trainer *t, struct err *err) {
     struct job *j = &t->job;
     split_make(&t->data, j->o.seed, j->hold_out, &t->split);
     if (t->split.train_count == 0)
-        return err_set(err, ERR_INVALID, "no rows are left to train on; the rows are all alike, or too few for "
+        return err_set(err, ERR_INVALID,
+                       "no rows are left to train on; the rows are all alike, or too few for "
                        "holding some out: give --holdout 0");
     const struct dataset *from = j->o.valid ? &t->valid_data : &t->data;
     t->valid_count = j->o.valid ? from->count : t->split.valid_count;
@@ -131,9 +140,12 @@ static double lora_scale(const struct train_options *o) {
 
 void trainer_lay_out(struct trainer *t) {
     const struct train_options *o = &t->job.o;
-    struct lora_shape shape = {.rank = o->rank, .scale = (float)lora_scale(o), .targets = o->targets};
-    if (o->method == TRAIN_LORA) params_layout_lora(&t->config, &shape, &t->params);
-    else params_layout_full(&t->config, &t->params);
+    struct lora_shape shape = {
+        .rank = o->rank, .scale = (float)lora_scale(o), .targets = o->targets};
+    if (o->method == TRAIN_LORA)
+        params_layout_lora(&t->config, &shape, &t->params);
+    else
+        params_layout_full(&t->config, &t->params);
 }
 
 static float *value_at(const struct trainer *t, int64_t offset) {
@@ -161,7 +173,8 @@ static void weights_in_params(struct trainer *t) {
         to->window = l >= c->window_from ? c->window : 0;
     }
     struct mat embedding = {value_at(t, p->embedding), NUM_F32, c->dim};
-    struct mat head = p->head >= 0 ? (struct mat){value_at(t, p->head), NUM_F32, c->dim} : embedding;
+    struct mat head =
+        p->head >= 0 ? (struct mat){value_at(t, p->head), NUM_F32, c->dim} : embedding;
     t->weights = (struct net_weights){c, t->layers, embedding, head, value_at(t, p->final_norm)};
 }
 
@@ -169,7 +182,8 @@ static int first_values(struct trainer *t, struct err *err) {
     const struct train_options *o = &t->job.o;
     if (o->method == TRAIN_LORA) {
         const struct model *m = t->model;
-        t->weights = (struct net_weights){&t->config, m->layers, m->embedding, m->head, m->final_norm};
+        t->weights =
+            (struct net_weights){&t->config, m->layers, m->embedding, m->head, m->final_norm};
         params_init_lora(&t->params, o->seed);
         int rc = t->init ? params_load_adapter(&t->params, t->init, o->init, err) : 0;
         adapter_close(t->init);
@@ -177,8 +191,10 @@ static int first_values(struct trainer *t, struct err *err) {
         return rc;
     }
     weights_in_params(t);
-    if (o->from_scratch) params_init_random(&t->params, &t->config, o->seed);
-    else params_load_model(&t->params, t->model);
+    if (o->from_scratch)
+        params_init_random(&t->params, &t->config, o->seed);
+    else
+        params_load_model(&t->params, t->model);
     return 0;
 }
 
@@ -187,8 +203,12 @@ int trainer_allocate(struct trainer *t, struct err *err) {
     int rc = params_allocate(&t->params, t->job.valid_every > 0, err);
     if (!rc) rc = first_values(t, err);
     if (!rc) rc = net_open(t->num, &t->weights, &t->params, &t->size, &t->net, err);
-    t->optim = (struct optim){.lr = o->lr, .weight_decay = o->weight_decay, .clip = o->clip,
-                              .schedule = o->schedule, .warmup_steps = o->warmup_steps, .steps = t->job.steps};
+    t->optim = (struct optim){.lr = o->lr,
+                              .weight_decay = o->weight_decay,
+                              .clip = o->clip,
+                              .schedule = o->schedule,
+                              .warmup_steps = o->warmup_steps,
+                              .steps = t->job.steps};
     t->state = (struct train_state){.best_valid = NAN, .first_loss = NAN, .last_loss = NAN};
     return rc;
 }
@@ -214,9 +234,11 @@ void trainer_close(struct trainer *t) {
 int64_t trainer_step_rows(struct trainer *t, int64_t step) {
     const struct job *j = &t->job;
     int64_t epoch = (step - 1) / j->epoch_steps, at = (step - 1) % j->epoch_steps * j->o.batch_size;
-    if (epoch != t->order_epoch) epoch_order(&t->split, j->o.seed, epoch, !j->o.no_shuffle, t->order);
+    if (epoch != t->order_epoch)
+        epoch_order(&t->split, j->o.seed, epoch, !j->o.no_shuffle, t->order);
     t->order_epoch = epoch;
-    int64_t left = t->split.train_count - at, count = left < j->o.batch_size ? left : j->o.batch_size;
+    int64_t left = t->split.train_count - at,
+            count = left < j->o.batch_size ? left : j->o.batch_size;
     for (int64_t i = 0; i < count; i++) t->step_rows[i] = &t->data.list[t->order[at + i]];
     return count;
 }
