@@ -1,5 +1,5 @@
 # The starter model: generated text, own tokenizer, trained from nothing by attune itself.
-$(BUILD)/starter-%: $(BUILD)/tools/starter/%.o $(LIB_OBJ)
+$(BUILD)/starter-%: $(BUILD)/tools/starter/%.o $(filter $(BUILD)/src/base/% $(BUILD)/src/text/%,$(OBJ))
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 # make demo MODEL=smollm2: with a real instruct model of 135 M parameters
