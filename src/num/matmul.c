@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define DOT_TILE_ROWS 96 /* of A: with 1,024 of k 384 KiB, in L2 */
+#define DOT_TILE_ROWS 72 /* of A: with 1,024 of k 384 KiB, in L2 */
 #define DOT_TILE_COLS 512
 #define BC_TILE_ROWS 192
 #define BC_TILE_COLS 1024
@@ -95,8 +95,9 @@ static bool tile_begin(const struct matmul *mm, const struct tile *t) {
     return true;
 }
 
-static size_t panel_bytes_dot(const struct mm_kernels *kr) {
-    return (size_t)kr->dot_cols * (size_t)(kr->dot_k + JOIN_K + PANEL_PAD) * 4;
+/* of rows of A or B in thread scratch, as long as a block of k can be */
+static size_t panel_bytes(const struct mm_kernels *kr, int64_t rows) {
+    return (size_t)(rows * (kr->dot_k + JOIN_K + PANEL_PAD)) * 4;
 }
 
 /* --- nt
@@ -140,38 +141,56 @@ static void panel_prepare(const struct job *job, struct dot_piece *p, char *pane
     p->b_type = kr->unit == 1 ? NUM_F32 : NUM_BF16;
 }
 
-static void dot_columns(const struct job *job, const struct tile *t, const struct cut *cut,
-                        int64_t j, int64_t cols, bool add) {
-    const struct matmul *mm = job->mm;
-    struct dot_block x = {.rows = t->rows,
-                          .cols = cols,
-                          .c = mm->c + t->i0 * mm->ldc + j,
-                          .ldc = mm->ldc,
-                          .alpha = job->alpha,
-                          .add = add};
-    char *panel = num_thread_scratch(job->num);
+/* the operands of one block for all columns of a tile */
+static void block_begin(const struct job *job, const struct tile *t, const struct cut *cut,
+                        struct dot_block *x) {
+    const struct mm_kernels *kr = job->kernels;
+    char *packed = (char *)num_thread_scratch(job->num) + panel_bytes(kr, kr->dot_cols);
+    bool packs = kr->dot_pack_a && t->rows > 2 * kr->dot_rows && t->cols > 4 * kr->dot_cols;
+    x->pieces = 0;
     for (int s = 0; s < 2; s++) {
         if (cut->k[s] == 0) continue;
-        const struct mat *b = &mm->seg[s].b;
-        struct dot_piece *p = &x.piece[x.pieces++];
+        struct dot_piece *p = &x->piece[x->pieces++];
         *p = (struct dot_piece){.a = at(&job->a[s], t->i0, cut->k0[s]),
                                 .lda = job->a[s].ld,
-                                .b = at(b, j, cut->k0[s]),
-                                .ldb = b->ld,
                                 .k = cut->k[s],
-                                .b_type = b->type};
-        panel_prepare(job, p, panel, t->rows, cols);
+                                .a_packed = packs};
+        if (!packs) continue;
+        p->lda = kr->dot_pack_a(packed, p->a, p->lda, t->rows, p->k);
+        p->a = packed;
+        packed += (size_t)(t->rows * p->lda) * 4 / (size_t)kr->unit;
+    }
+}
+
+static void dot_columns(const struct job *job, const struct cut *cut, struct dot_block *x,
+                        int64_t j) {
+    char *panel = num_thread_scratch(job->num);
+    struct dot_piece *p = x->piece;
+    for (int s = 0; s < 2; s++) {
+        if (cut->k[s] == 0) continue;
+        const struct mat *b = &job->mm->seg[s].b;
+        p->b = at(b, j, cut->k0[s]);
+        p->ldb = b->ld;
+        p->b_type = b->type;
+        panel_prepare(job, p++, panel, x->rows, x->cols);
         panel += (size_t)round_up(cut->k[s], PANEL_PAD) * 4 / (size_t)job->kernels->unit;
     }
-    job->kernels->dot(&x);
+    job->kernels->dot(x);
 }
 
 static void dot_tile(const struct job *job, const struct tile *t) {
-    bool add = tile_begin(job->mm, t);
+    const struct matmul *mm = job->mm;
+    struct dot_block x = {.rows = t->rows, .ldc = mm->ldc, .alpha = job->alpha};
+    x.add = tile_begin(mm, t);
     int64_t step = job->kernels->dot_cols, end = t->j0 + t->cols;
-    for (struct cut cut = {0}; cut_next(job, &cut); add = true)
-        for (int64_t j = t->j0; j < end; j += step)
-            dot_columns(job, t, &cut, j, min_of(step, end - j), add);
+    for (struct cut cut = {0}; cut_next(job, &cut); x.add = true) {
+        block_begin(job, t, &cut, &x);
+        for (int64_t j = t->j0; j < end; j += step) {
+            x.cols = min_of(step, end - j);
+            x.c = mm->c + t->i0 * mm->ldc + j;
+            dot_columns(job, &cut, &x, j);
+        }
+    }
 }
 
 static void nt_item(void *ctx, int64_t item) {
@@ -232,7 +251,7 @@ void matmul_nt(struct num *num, const struct matmul *mm) {
     struct job job = job_of(num, mm);
     const struct mm_kernels *kr = job.kernels;
     if (num_compute(num) == NUM_BF16) a_convert(&job);
-    num_thread_scratch_reserve(num, panel_bytes_dot(kr));
+    num_thread_scratch_reserve(num, panel_bytes(kr, kr->dot_cols) + panel_bytes(kr, DOT_TILE_ROWS));
     tiles_choose(&job, DOT_TILE_ROWS, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols);
     tiles_run(&job, nt_item);
 }

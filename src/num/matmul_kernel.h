@@ -20,6 +20,7 @@ struct dot_piece {
     int64_t lda, ldb; /* elements */
     int64_t k;
     enum num_type b_type;
+    bool a_packed; /* by dot_pack_a, which gave lda */
 };
 struct dot_block {
     struct dot_piece piece[2];
@@ -51,6 +52,8 @@ struct mm_kernels {
     int dot_cols, dot_rows; /* register block */
     int64_t dot_k;          /* elements of k in a block */
     void (*dot)(const struct dot_block *x);
+    /* For many columns: A in the order the kernel reads it; returns lda. NULL: none. */
+    int64_t (*dot_pack_a)(void *out, const void *a, int64_t lda, int64_t rows, int64_t k);
     /* count elements of any type to the kernel's own type */
     void (*convert)(void *out, const void *p, enum num_type type, int64_t count);
 

@@ -12,6 +12,15 @@
 #define INLINE static inline __attribute__((always_inline))
 #define BC_COLS (2 * VL)
 #define BC_STRIDE (BC_K + BC_PAD)
+/* Else compilers load x again for each product that uses it, and loads become the limit. */
+#define IN_REGISTER(x) __asm__("" : "+" V_CONSTRAINT(x))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL_4 _Pragma("GCC unroll 4")
+#endif
 #define PREFETCH_BYTES 768 /* ahead in each row of weights; far enough to hide DRAM at one core */
 
 /* --- dot
@@ -30,39 +39,58 @@ INLINE vf load_tail(const void *p, int64_t at, int64_t n, const enum num_type ty
     return load_as(h, 0, type);
 }
 
-INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const float *const *a,
-                     const char *const *b, int64_t at, const enum num_type type) {
+/* A in place: rows of p->lda. Packed: by groups of DOT_ROWS rows, in each group a vector of every
+ * row in turn, zeros at the end of k; one stream, which the hardware fetches ahead. */
+struct dot_a {
+    const float *row[DOT_ROWS];
+};
+
+INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
+                     const char *const *b, int64_t at, const int64_t step,
+                     const enum num_type type) {
     vf x[DOT_ROWS];
-    for (int i = 0; i < rows; i++) x[i] = v_load(a[i] + at);
-    for (int j = 0; j < DOT_COLS; j++) {
+    UNROLL for (int i = 0; i < rows; i++) {
+        x[i] = v_load(a->row[i] + at * step);
+        IN_REGISTER(x[i]);
+    }
+    UNROLL for (int j = 0; j < DOT_COLS; j++) {
         vf y = load_as(b[j], at, type);
-        for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
+        UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
     }
 }
 
-INLINE void dot_tail(vf (*acc)[DOT_COLS], const int rows, const float *const *a,
-                     const char *const *b, int64_t at, int64_t n, const enum num_type type) {
+INLINE void dot_tail(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
+                     const char *const *b, int64_t at, int64_t n, const int64_t step,
+                     const enum num_type type) {
     vf x[DOT_ROWS];
-    for (int i = 0; i < rows; i++) x[i] = v_load_n(a[i] + at, n);
-    for (int j = 0; j < DOT_COLS; j++) {
+    UNROLL for (int i = 0; i < rows; i++) x[i] = v_load_n(a->row[i] + at * step, n);
+    UNROLL for (int j = 0; j < DOT_COLS; j++) {
         vf y = load_tail(b[j], at, n, type);
-        for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
+        UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
     }
+}
+
+INLINE void dot_k(vf (*acc)[DOT_COLS], const int rows, int64_t count, const struct dot_a *a,
+                  const char *const *b, const int64_t step, const enum num_type type) {
+    const int64_t size = (int64_t)num_type_size(type), line = 64 / size;
+    int64_t k = 0;
+    for (; k + line <= count; k += line) {
+        if (rows == 1)
+            UNROLL for (int j = 0; j < DOT_COLS; j++)
+                __builtin_prefetch(b[j] + k * size + PREFETCH_BYTES);
+        UNROLL for (int64_t at = 0; at < line; at += VL)
+            dot_step(acc, rows, a, b, k + at, step, type);
+    }
+    for (; k + VL <= count; k += VL) dot_step(acc, rows, a, b, k, step, type);
+    if (k < count) dot_tail(acc, rows, a, b, k, count - k, step, type);
 }
 
 INLINE void dot_piece_add(vf (*acc)[DOT_COLS], const int rows, const struct dot_piece *p,
-                          const float *const *a, const char *const *b, const enum num_type type) {
-    const int64_t line = 64 / (int64_t)num_type_size(type);
-    const int64_t ahead = PREFETCH_BYTES / (int64_t)num_type_size(type);
-    int64_t k = 0;
-    for (; k + line <= p->k; k += line) {
-        if (rows == 1)
-            for (int j = 0; j < DOT_COLS; j++)
-                __builtin_prefetch(b[j] + (k + ahead) * (int64_t)num_type_size(type));
-        for (int64_t at = k; at < k + line; at += VL) dot_step(acc, rows, a, b, at, type);
-    }
-    for (; k + VL <= p->k; k += VL) dot_step(acc, rows, a, b, k, type);
-    if (k < p->k) dot_tail(acc, rows, a, b, k, p->k - k, type);
+                          const struct dot_a *a, const char *const *b, const enum num_type type) {
+    if (p->a_packed)
+        dot_k(acc, rows, p->k, a, b, rows, type);
+    else
+        dot_k(acc, rows, p->k, a, b, 1, type);
 }
 
 /* c (+)= alpha · s for up to four neighbours; the tail does the same operations one by one */
@@ -80,29 +108,43 @@ INLINE void c_update4(float *c, __m128 s, int64_t cols, float alpha, bool add) {
 
 INLINE void dot_rows(const struct dot_block *x, int64_t i, const int rows) {
     vf acc[DOT_ROWS][DOT_COLS];
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < DOT_COLS; j++) acc[r][j] = v_zero();
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j++) acc[r][j] =
+        v_zero();
     for (int s = 0; s < x->pieces; s++) {
         const struct dot_piece *p = &x->piece[s];
-        const float *a[DOT_ROWS];
+        struct dot_a a;
         const char *b[DOT_COLS];
-        for (int r = 0; r < rows; r++) a[r] = (const float *)p->a + (i + r) * p->lda;
-        for (int j = 0; j < DOT_COLS; j++) {
+        UNROLL for (int r = 0; r < rows; r++) a.row[r] =
+            (const float *)p->a + i * p->lda + r * (p->a_packed ? VL : p->lda);
+        UNROLL for (int j = 0; j < DOT_COLS; j++) {
             int64_t row = j < x->cols ? j : x->cols - 1; /* the last again: its sum is not stored */
             b[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
         }
         switch (p->b_type) {
-        case NUM_F32: dot_piece_add(acc, rows, p, a, b, NUM_F32); break;
-        case NUM_BF16: dot_piece_add(acc, rows, p, a, b, NUM_BF16); break;
-        case NUM_F16: dot_piece_add(acc, rows, p, a, b, NUM_F16); break;
+        case NUM_F32: dot_piece_add(acc, rows, p, &a, b, NUM_F32); break;
+        case NUM_BF16: dot_piece_add(acc, rows, p, &a, b, NUM_BF16); break;
+        case NUM_F16: dot_piece_add(acc, rows, p, &a, b, NUM_F16); break;
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < DOT_COLS; j += 4) {
-            __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
-            if (j < x->cols)
-                c_update4(x->c + (i + r) * x->ldc + j, s, x->cols - j, x->alpha, x->add);
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j += 4) {
+        __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
+        if (j < x->cols) c_update4(x->c + (i + r) * x->ldc + j, s, x->cols - j, x->alpha, x->add);
+    }
+}
+
+static int64_t dot_pack_a(void *out, const void *a, int64_t lda, int64_t rows, int64_t k) {
+    int64_t padded = (k + VL - 1) / VL * VL;
+    for (int64_t i = 0; i < rows; i += DOT_ROWS) {
+        int64_t group = rows - i < DOT_ROWS ? rows - i : DOT_ROWS;
+        for (int64_t r = 0; r < group; r++) {
+            const float *x = (const float *)a + (i + r) * lda;
+            float *y = (float *)out + i * padded + r * VL;
+            int64_t at = 0;
+            for (; at + VL <= k; at += VL, y += group * VL) v_store(y, v_load(x + at));
+            if (at < k) v_store(y, v_load_n(x + at, k - at));
         }
+    }
+    return padded;
 }
 
 static void dot(const struct dot_block *x) {
@@ -185,36 +227,40 @@ static void pack_b(void *out, const void *b, enum num_type type, int64_t ldb, in
 }
 
 INLINE void bc_update(const struct bc_block *x, float *c, vf *v, const int vectors, vf alpha) {
-    for (int j = 0; j < vectors; j++) v[j] = v_mul(v[j], alpha);
+    UNROLL for (int j = 0; j < vectors; j++) v[j] = v_mul(v[j], alpha);
     if (x->cols >= vectors * VL) {
-        for (int j = 0; j < vectors; j++) {
+        UNROLL for (int j = 0; j < vectors; j++) {
             if (x->add) v[j] = v_add(v_load(c + j * VL), v[j]);
             v_store(c + j * VL, v[j]);
         }
         return;
     }
     float t[BC_COLS];
-    for (int j = 0; j < vectors; j++) v_store(t + j * VL, v[j]);
+    UNROLL for (int j = 0; j < vectors; j++) v_store(t + j * VL, v[j]);
     for (int64_t j = 0; j < x->cols; j++) c[j] = x->add ? c[j] + t[j] : t[j];
 }
 
 INLINE void bc_rows(const struct bc_block *x, int64_t i, const int rows, const int vectors,
                     const int64_t row_step, const int64_t k_step) {
     vf acc[BC_ROWS][2];
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) acc[r][j] = v_zero();
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < vectors; j++) acc[r][j] =
+        v_zero();
     const float *a =
         (const float *)x->a + i / BC_ROWS * BC_ROWS * (row_step == 1 ? BC_K : row_step);
     const float *b = x->b;
-    for (int64_t k = 0; k < x->k; k++, a += k_step, b += x->ldb) {
+    UNROLL for (int r = 0; r < rows; r++) {
+        __builtin_prefetch(x->c + (i + r) * x->ldc, 1);
+        __builtin_prefetch(x->c + (i + r) * x->ldc + BC_COLS - 1, 1);
+    }
+    UNROLL_4 for (int64_t k = 0; k < x->k; k++, a += k_step, b += x->ldb) {
         vf y[2];
-        for (int j = 0; j < vectors; j++) y[j] = v_load(b + j * VL);
-        for (int r = 0; r < rows; r++) {
+        UNROLL for (int j = 0; j < vectors; j++) y[j] = v_load(b + j * VL);
+        UNROLL for (int r = 0; r < rows; r++) {
             vf s = v_set1(a[r * row_step]);
-            for (int j = 0; j < vectors; j++) acc[r][j] = v_fma(s, y[j], acc[r][j]);
+            UNROLL for (int j = 0; j < vectors; j++) acc[r][j] = v_fma(s, y[j], acc[r][j]);
         }
     }
-    for (int r = 0; r < rows; r++)
+    UNROLL for (int r = 0; r < rows; r++)
         bc_update(x, x->c + (i + r) * x->ldc, acc[r], vectors, v_set1(x->alpha));
 }
 
@@ -275,6 +321,7 @@ static void bc(const struct bc_block *x) {
 #define MM_TABLE                                                                                   \
     {                                                                                              \
         .unit = 1, .dot_cols = DOT_COLS, .dot_rows = DOT_ROWS, .dot_k = DOT_K, .dot = dot,         \
-        .convert = convert, .bc_cols = BC_COLS, .bc_rows = BC_ROWS, .bc_k = BC_K, .bc = bc,        \
-        .pack_a = pack_a, .pack_at = pack_at, .pack_b = pack_b, .round = round_to_bf16,            \
+        .dot_pack_a = dot_pack_a, .convert = convert, .bc_cols = BC_COLS, .bc_rows = BC_ROWS,      \
+        .bc_k = BC_K, .bc = bc, .pack_a = pack_a, .pack_at = pack_at, .pack_b = pack_b,            \
+        .round = round_to_bf16,                                                                    \
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define VL 8
+#define V_CONSTRAINT "x"
 typedef __m256 vf;
 
 static inline vf v_zero(void) { return _mm256_setzero_ps(); }
