@@ -13,7 +13,7 @@
 
 #define DOT_TILE_ROWS 72 /* of A: with 1,024 of k 384 KiB, in L2 */
 #define DOT_TILE_COLS 512
-#define BC_TILE_ROWS 192
+#define BC_TILE_ROWS 288
 #define BC_TILE_COLS 1024
 #define JOIN_K 128 /* a second segment up to here shares the last block of the first */
 #define ITEMS_PER_THREAD 4

@@ -204,6 +204,7 @@ static void pack_b(void *out, const void *b, enum num_type type, int64_t ldb, in
     const char *x = b;
     size_t step = (size_t)ldb * num_type_size(type);
     for (int64_t at = 0; at < k; at++, x += step, y += BC_COLS) {
+        __builtin_prefetch(x + BC_COLS * num_type_size(type)); /* the next panel of this row */
         if (cols == BC_COLS) {
             switch (type) {
             case NUM_F32:
@@ -248,10 +249,6 @@ INLINE void bc_rows(const struct bc_block *x, int64_t i, const int rows, const i
     const float *a =
         (const float *)x->a + i / BC_ROWS * BC_ROWS * (row_step == 1 ? BC_K : row_step);
     const float *b = x->b;
-    UNROLL for (int r = 0; r < rows; r++) {
-        __builtin_prefetch(x->c + (i + r) * x->ldc, 1);
-        __builtin_prefetch(x->c + (i + r) * x->ldc + BC_COLS - 1, 1);
-    }
     UNROLL_4 for (int64_t k = 0; k < x->k; k++, a += k_step, b += x->ldb) {
         vf y[2];
         UNROLL for (int j = 0; j < vectors; j++) y[j] = v_load(b + j * VL);
