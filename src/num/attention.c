@@ -213,14 +213,17 @@ struct backward_job {
     int64_t stride; /* of dk, dv */
 };
 
+static int64_t first_key_row(const struct attn_span *span) { return span->row + span->key_offset; }
+
 static void head_item(void *ctx, int64_t i) {
     const struct backward_job *b = ctx;
     const struct attn *a = b->base.a;
     const struct attn_span *span = &a->spans[i / a->heads];
     int64_t head = i % a->heads, at = head * a->head_dim, kv = head / b->base.group * a->head_dim;
-    int64_t dkv = span->row * b->stride + (b->base.group > 1 ? at : kv);
+    int64_t dkv = first_key_row(span) * b->stride + (b->base.group > 1 ? at : kv);
     struct attn_head h = {
         .rows = span->rows,
+        .before = span->pos0,
         .head_dim = a->head_dim,
         .window = a->window,
         .scale = a->scale,
@@ -253,15 +256,13 @@ static void sum_heads(float *to, const float *from, int64_t group, int64_t dim) 
 static void sum_item(void *ctx, int64_t i) {
     const struct backward_job *b = ctx;
     const struct attn *a = b->base.a;
-    const struct tile *t = &b->base.tiles[i];
-    for (int64_t r = 0; r < t->count; r++) {
-        int64_t row = t->span->row + t->first + r;
-        for (int64_t h = 0; h < a->kv_heads; h++) {
-            int64_t to = row * a->kv_stride + h * a->head_dim;
-            int64_t from = row * b->stride + h * b->base.group * a->head_dim;
-            sum_heads(b->sum_dk + to, b->dk + from, b->base.group, a->head_dim);
-            sum_heads(b->sum_dv + to, b->dv + from, b->base.group, a->head_dim);
-        }
+    const struct attn_span *span = &a->spans[i / a->kv_heads];
+    int64_t head = i % a->kv_heads, first = first_key_row(span);
+    for (int64_t row = first; row < first + span->pos0 + span->rows; row++) {
+        int64_t to = row * a->kv_stride + head * a->head_dim;
+        int64_t from = row * b->stride + head * b->base.group * a->head_dim;
+        sum_heads(b->sum_dk + to, b->dk + from, b->base.group, a->head_dim);
+        sum_heads(b->sum_dv + to, b->dv + from, b->base.group, a->head_dim);
     }
 }
 
@@ -269,22 +270,19 @@ static void backward_scratch(struct backward_job *b) {
     const struct attn *a = b->base.a;
     int64_t end = 0, longest = 0;
     for (int64_t s = 0; s < a->span_count; s++) {
-        assert(a->spans[s].pos0 == 0);
-        if (a->spans[s].rows > longest) longest = a->spans[s].rows;
-        if (a->spans[s].row + a->spans[s].rows > end) end = a->spans[s].row + a->spans[s].rows;
+        const struct attn_span *span = &a->spans[s];
+        int64_t keys_end = first_key_row(span) + span->pos0 + span->rows;
+        if (span->rows > longest) longest = span->rows;
+        if (keys_end > end) end = keys_end;
     }
     num_thread_scratch_reserve(b->base.num, (size_t)attn_backward_floats(longest, b->base.padded) *
                                                 sizeof(float));
     if (b->base.group == 1) return;
-    b->base.tile_count = tiles_count(a, ATTN_KEYS);
     b->stride = a->heads * a->head_dim;
     size_t one = (size_t)(end * b->stride) * sizeof(float);
-    char *p = num_scratch(b->base.num, NUM_SLOT_ATTENTION,
-                          2 * one + (size_t)b->base.tile_count * sizeof *b->base.tiles);
+    char *p = num_scratch(b->base.num, NUM_SLOT_ATTENTION, 2 * one);
     b->dk = (float *)(void *)p;
     b->dv = (float *)(void *)(p + one);
-    b->base.tiles = (struct tile *)(void *)(p + 2 * one);
-    tiles_fill(a, ATTN_KEYS, b->base.tiles);
 }
 
 void attention_backward(struct num *num, const struct attn *a, float *dq, float *dk, float *dv,
@@ -303,5 +301,5 @@ void attention_backward(struct num *num, const struct attn *a, float *dq, float 
     b.base.q = q;
     backward_scratch(&b);
     pool_run(num_pool(num), a->span_count * a->heads, head_item, &b);
-    if (b.base.group > 1) pool_run(num_pool(num), b.base.tile_count, sum_item, &b);
+    if (b.base.group > 1) pool_run(num_pool(num), a->span_count * a->kv_heads, sum_item, &b);
 }

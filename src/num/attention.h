@@ -13,6 +13,7 @@ struct attn_span {
     int64_t row, rows;  /* rows of q, out (and of k, v gradients in training) */
     const float *k, *v; /* key 0 of this span; kv_stride floats between positions */
     int64_t pos0;       /* position of the first query = keys before it */
+    int64_t key_offset; /* backward pass: key j has its gradients in row `row + key_offset + j` */
 };
 
 struct attn {
@@ -28,8 +29,8 @@ struct attn {
 void attention_forward(struct num *num, const struct attn *a, float *out, float *lse,
                        const float *q);
 
-/* Training (pos0 = 0 in every span). dq is written; dk, dv (rows as in k, v: index span.row, stride
- * kv_stride) are written. dq may not be dout. */
+/* Training. dq is written at the query rows; dk, dv are written for all pos0 + rows keys of each
+ * span (see key_offset; spans must not share key rows), kv_stride apart. dq may not be dout. */
 void attention_backward(struct num *num, const struct attn *a, float *dq, float *dk, float *dv,
                         const float *dout, const float *out, const float *lse, const float *q);
 

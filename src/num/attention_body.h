@@ -268,7 +268,7 @@ static void backward_begin(const struct attn_head *h, const struct backward_work
 /* rows [r, r + m) against the tile of `keys` keys from `key` on */
 static void backward_tile(const struct attn_head *h, const struct backward_work *w, int64_t padded,
                           int64_t r, int64_t m, int64_t key, int64_t keys) {
-    if (r + m - key < keys) keys = r + m - key;
+    if (h->before + r + m - key < keys) keys = h->before + r + m - key;
     int64_t width = (keys + V_WIDTH - 1) / V_WIDTH * V_WIDTH, dim = h->head_dim;
     const float *q = w->q + r * padded, *dout = w->dout + r * padded;
     multiply(&(struct product){w->p, ATTN_KEYS, q, padded, 1, w->kt, ATTN_KEYS, dim}, m, width,
@@ -277,7 +277,8 @@ static void backward_tile(const struct attn_head *h, const struct backward_work 
              false);
     for (int64_t i = 0; i < m; i++)
         gradient_row(w->p + i * ATTN_KEYS, w->dp + i * ATTN_KEYS,
-                     visible(r + i, h->window, key, keys), width, w->lse[r + i], w->delta[r + i]);
+                     visible(h->before + r + i, h->window, key, keys), width, w->lse[r + i],
+                     w->delta[r + i]);
     multiply(&(struct product){w->dv, padded, w->p, 1, ATTN_KEYS, dout, padded, m}, keys, padded,
              true);
     multiply(&(struct product){w->dk, padded, w->dp, 1, ATTN_KEYS, q, padded, m}, keys, padded,
@@ -290,16 +291,18 @@ static void backward(const struct attn_head *h, float *work) {
     int64_t dim = h->head_dim, padded = attn_padded(dim);
     struct backward_work w = backward_layout(work, h->rows, padded);
     backward_begin(h, &w, padded);
-    for (int64_t key = 0; key < h->rows; key += ATTN_KEYS) {
-        int64_t keys = h->rows - key < ATTN_KEYS ? h->rows - key : ATTN_KEYS;
-        int64_t end = h->window > 0 ? key + keys - 1 + h->window : h->rows;
+    int64_t all = h->before + h->rows;
+    for (int64_t key = 0; key < all; key += ATTN_KEYS) {
+        int64_t keys = all - key < ATTN_KEYS ? all - key : ATTN_KEYS;
+        int64_t first = key > h->before ? key - h->before : 0;
+        int64_t end = h->window > 0 ? key + keys - 1 + h->window - h->before : h->rows;
         if (end > h->rows) end = h->rows;
         pack_transposed(w.kt, h->k + key * h->kv_stride, h->kv_stride, keys, dim);
         pack_transposed(w.vt, h->v + key * h->kv_stride, h->kv_stride, keys, dim);
         for (int64_t j = 0; j < keys; j++)
             pack_row(w.k + j * padded, h->k + (key + j) * h->kv_stride, dim, padded, h->scale);
         memset(w.dk, 0, (size_t)(2 * ATTN_KEYS * padded) * sizeof *w.dk);
-        for (int64_t r = key; r < end; r += ATTN_GRAD_ROWS)
+        for (int64_t r = first; r < end; r += ATTN_GRAD_ROWS)
             backward_tile(h, &w, padded, r, end - r < ATTN_GRAD_ROWS ? end - r : ATTN_GRAD_ROWS,
                           key, keys);
         for (int64_t j = 0; j < keys; j++) {

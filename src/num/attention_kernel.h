@@ -29,7 +29,7 @@ struct attn_state {
 
 /* One query head of one span in the backward pass. */
 struct attn_head {
-    int64_t rows, head_dim, window;
+    int64_t rows, before, head_dim, window; /* `before` keys come before the first query's own */
     float scale;
     const float *q, *dout, *out, *lse; /* row 0 of the span, this head */
     float *dq;
