@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/model_int.h"
-#include "weights/gguf.h"
+#include "weights/models.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -171,25 +171,29 @@ static char *name_of_path(const char *path) {
     return name;
 }
 
-static int check_name(const char *name, struct err *err) {
-    bool good = name[0] && name[0] != '.' && name[0] != '-' && strlen(name) <= 100;
-    for (const char *c = name; *c; c++) good &= isalnum((unsigned char)*c) || strchr("._-", *c) != NULL;
-    if (good) return 0;
-    return err_set(err, ERR_INVALID, "\"%s\" is no model name; use letters, digits, '.', '_' and '-' with --name", name);
+/* Names are taken one at a time: the lock keeps two imports from writing the same directory. */
+static int import_locked(const char *path, enum tensor_type type, const char *dir, struct err *err) {
+    char *models = mem_strndup(dir, (size_t)(path_base(dir).p - dir));
+    struct model *m = NULL;
+    int rc = dir_make(models, err);
+    if (!rc) rc = model_open(path, &(struct model_options){.expand_f32 = type == TENSOR_F32}, &m, err);
+    if (!rc) rc = model_save(m, type, NULL, 0, dir, err);
+    if (!rc) rc = model_source_write(dir, path, err);
+    model_close(m);
+    mem_free(models);
+    return rc;
 }
 
 int model_import(const char *path, const char *name, enum tensor_type type, char **ret_dir, struct err *err) {
-    char *home = path_home(), *models = path_join(home, "models");
-    char *own_name = name ? mem_strdup(name) : name_of_path(path), *dir = path_join(models, own_name);
-    struct model *m = NULL;
-    int rc = check_name(own_name, err);
-    if (!rc) rc = dir_make(models, err);
-    if (!rc) rc = model_open(path, &(struct model_options){.expand_f32 = type == TENSOR_F32}, &m, err);
-    if (!rc) rc = model_save(m, type, NULL, 0, dir, err);
-    model_close(m);
+    char *own_name = name ? mem_strdup(name) : name_of_path(path), *dir = NULL;
+    int lock = -1, rc = model_name_check(own_name, err);
+    if (!rc) {
+        dir = model_home_path(own_name);
+        rc = home_lock(own_name, &lock, err);
+    }
+    if (!rc) rc = import_locked(path, type, dir, err);
+    home_unlock(lock);
     mem_free(own_name);
-    mem_free(models);
-    mem_free(home);
     if (rc) mem_free(dir);
     else *ret_dir = dir;
     return rc;
