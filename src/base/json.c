@@ -9,8 +9,11 @@
 /* jansson itself stops at 2048 levels of nesting (JSON_PARSER_MAX_DEPTH) */
 int json_read(struct str text, const char *where, json_t **ret, struct err *err) {
     json_error_t e;
-    json_t *v =
-        json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    json_t *v = json_loadb(text.p, text.n, flags, &e);
+    /* transformers writes "model_max_length": 1000000000000000019884624838656 */
+    if (!v && json_error_code(&e) == json_error_numeric_overflow)
+        v = json_loadb(text.p, text.n, flags | JSON_DECODE_INT_AS_REAL, &e);
     if (!v)
         return err_set(err, ERR_INVALID, "%s: not valid JSON: %s (line %d, column %d)", where,
                        e.text, e.line, e.column);
@@ -57,8 +60,10 @@ int json_get_i64(const json_t *o, const char *key, const char *where, int64_t mi
     if (!v) return 0;
     char want[80];
     snprintf(want, sizeof want, "a whole number from %lld to %lld", (long long)min, (long long)max);
-    if (!json_is_integer(v)) return wrong(v, key, where, want, err);
-    json_int_t x = json_integer_value(v);
+    double real = json_is_real(v) ? json_real_value(v) : 0.5;
+    bool whole = real >= -0x1p53 && real <= 0x1p53 && real == (double)(json_int_t)real;
+    if (!json_is_integer(v) && !whole) return wrong(v, key, where, want, err);
+    json_int_t x = whole ? (json_int_t)real : json_integer_value(v);
     if (x < min || x > max) return wrong(v, key, where, want, err);
     *ret = x;
     return 0;
