@@ -20,17 +20,17 @@ struct rope_config {
 };
 
 struct model_config {
-    char family[32];      /* model_type: "llama", "mistral", "qwen2", "qwen3" */
+    char family[32]; /* model_type: "llama", "mistral", "qwen2", "qwen3" */
     int64_t dim, layers, heads, kv_heads, head_dim, ff, vocab, max_position;
     double norm_eps;
     struct rope_config rope;
-    int64_t window;       /* sliding window in tokens, 0: none */
-    int64_t window_from;  /* first layer that has it (Qwen2's max_window_layers); 0: all */
+    int64_t window;      /* sliding window in tokens, 0: none */
+    int64_t window_from; /* first layer that has it (Qwen2's max_window_layers); 0: all */
     bool qkv_bias, o_bias, mlp_bias, qk_norm, tied_head;
-    int32_t bos, eos;     /* -1: none; from config.json */
+    int32_t bos, eos;                /* -1: none; from config.json */
     int32_t stops[CONFIG_STOPS_MAX]; /* generation_config.json's eos_token_id, else config.json's */
     int stop_count;
-    double init_range;    /* initializer_range, for training from scratch */
+    double init_range; /* initializer_range, for training from scratch */
 };
 
 /* config: parsed config.json; generation: parsed generation_config.json or NULL. Every size is

@@ -200,9 +200,10 @@ static size_t data_bytes(const struct tensors *t) {
 }
 
 static void hash_through_cache(const struct tensors *t, char hex[65]) {
-    const char *type = t->count && t->block ? tensor_type_name(t->list[0].type) : "file";
+    char kind[40]; /* a GGUF file expands to one of two sizes */
+    snprintf(kind, sizeof kind, "tensors %zu", data_bytes(t));
     struct hash_cache_key key;
-    hash_cache_begin(&key, type);
+    hash_cache_begin(&key, kind);
     for (size_t i = 0; i < t->source_count; i++) hash_cache_add(&key, t->sources[i].path);
     if (hash_cache_find(&key, hex)) return;
     hash_now(t, hex);

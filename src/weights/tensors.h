@@ -1,6 +1,6 @@
-/* A set of named tensors, however stored: one safetensors file, a sharded directory, or a GGUF file.
- * Data stays in the mapped file; tensors_get hands out pointers into it. Immutable after open, so
- * any thread may read.
+/* A set of named tensors, however stored: one safetensors file, a sharded directory, or a GGUF
+ * file. Data stays in the mapped file; tensors_get hands out pointers into it. Immutable after
+ * open, so any thread may read.
  *
  *     struct tensors *t; rc = tensors_open(dir, &t, err);
  *     struct tensor w;   rc = tensors_get(t, "model.norm.weight", 1, (int64_t[]){dim}, &w, err);
@@ -31,7 +31,8 @@ struct tensor {
 };
 
 struct tensors;
-/* path: a safetensors file, or a directory with model.safetensors or model.safetensors.index.json. */
+/* path: a safetensors file, or a directory with model.safetensors or model.safetensors.index.json.
+ */
 int tensors_open(const char *path, struct tensors **ret, struct err *err);
 void tensors_close(struct tensors *t);
 int64_t tensors_count(const struct tensors *t);
