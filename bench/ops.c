@@ -117,7 +117,7 @@ static void attention(const struct bench *b, int64_t count, int64_t rows, int64_
     for (int i = 0; i < 9; i++) *each[i] = floats(i < 5 ? wide : narrow);
     for (int64_t s = 0; s < count; s++) {
         int64_t at = s * keys * kv_heads * dim;
-        spans[s] = (struct attn_span){s * rows, rows, t.k + at, t.v + at, past};
+        spans[s] = (struct attn_span){s * rows, rows, t.k + at, t.v + at, past, 0};
     }
     char shape[100];
     snprintf(shape, sizeof shape, "%lldx%lld+%lld heads %lld/%lld dim %lld", (long long)count,
@@ -199,6 +199,9 @@ static void runs(const struct bench *b, int64_t rows, int64_t dim) {
         {"dropout", run_dropout, 2},
         {"adamw", run_adamw, 7},
     };
+    bool any = false;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) any |= wanted(b, all[i].op);
+    if (!any) return;
     int64_t n = rows * dim;
     struct run r = {floats(n), floats(n), floats(n), floats(n), floats(n), NULL, rows, dim};
     r.position = mem_zalloc((size_t)rows, sizeof *r.position);

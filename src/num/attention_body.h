@@ -69,8 +69,11 @@ static void multiply(const struct product *p, int64_t m, int64_t n, bool add) {
  * --------------------------------------------------------------------------------------- */
 
 static void pack_row(float *to, const float *from, int64_t dim, int64_t padded, float scale) {
-    for (int64_t d = 0; d < dim; d++) to[d] = from[d] * scale;
-    for (int64_t d = dim; d < padded; d++) to[d] = 0.0f;
+    vf s = v_set1(scale);
+    int64_t d = 0;
+    for (; d + V_WIDTH <= dim; d += V_WIDTH) v_store(to + d, v_mul(v_load(from + d), s));
+    for (; d < padded; d += V_WIDTH)
+        v_store(to + d, v_mul(v_load_n(from + d, d < dim ? dim - d : 0), s));
 }
 
 #if defined SIMD_AVX2 || defined SIMD_AVX512

@@ -240,14 +240,17 @@ void num_scale(struct num *num, float *x, float factor, int64_t n) {
     run_all(num, &r, scale_item);
 }
 
-/* keep with probability 1-p: the top 24 bits of the hash, as exact in float as in integers */
+/* One hash serves two elements; p has 32 bits. */
 static void dropout_item(void *ctx, int64_t i) {
     const struct run *r = ctx;
-    uint64_t limit = (uint64_t)(r->factor * 16777216.0f);
+    uint64_t limit = (uint64_t)((double)r->factor * 4294967296.0);
     float up = 1.0f / (1.0f - r->factor);
     int64_t from = i * RUN, to = from + run_count(r, i);
-    for (int64_t j = from; j < to; j++)
-        r->a[j] = rng_hash(r->key, (uint64_t)j) >> 40 >= limit ? r->x[j] * up : 0.0f;
+    for (int64_t j = from; j < to; j += 2) {
+        uint64_t bits = rng_hash(r->key, (uint64_t)j / 2);
+        r->a[j] = bits >> 32 >= limit ? r->x[j] * up : 0.0f;
+        if (j + 1 < to) r->a[j + 1] = (bits & 0xFFFFFFFFu) >= limit ? r->x[j + 1] * up : 0.0f;
+    }
 }
 
 void dropout_apply(struct num *num, float *y, const float *x, int64_t n, float p, uint64_t key) {
@@ -267,23 +270,18 @@ struct squares {
     const float *x;
     double *part;
     int64_t n;
+    const struct ops_kernels *k;
 };
 
-/* Eight running sums in double: plain C, so the same for every instruction set. */
 static void squares_item(void *ctx, int64_t i) {
     const struct squares *s = ctx;
-    const float *x = s->x + i * RUN;
-    int64_t n = min64(RUN, s->n - i * RUN), j = 0;
-    double sum[8] = {0};
-    for (; j + 8 <= n; j += 8)
-        for (int c = 0; c < 8; c++) sum[c] += (double)x[j + c] * (double)x[j + c];
-    for (; j < n; j++) sum[j & 7] += (double)x[j] * (double)x[j];
-    s->part[i] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+    s->part[i] = s->k->sum_squares(s->x + i * RUN, min64(RUN, s->n - i * RUN));
 }
 
 double num_sum_squares(struct num *num, const float *x, int64_t n) {
     int64_t count = blocks(n, RUN);
-    struct squares s = {x, num_scratch(num, NUM_SLOT_OPS, (size_t)(count + 1) * sizeof(double)), n};
+    double *part = num_scratch(num, NUM_SLOT_OPS, (size_t)(count + 1) * sizeof *part);
+    struct squares s = {x, part, n, ops_kernels_of(num)};
     pool_run(num_pool(num), count, squares_item, &s);
     double sum = 0;
     for (int64_t i = 0; i < count; i++) sum += s.part[i];

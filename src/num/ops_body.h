@@ -125,6 +125,16 @@ static void adamw(const struct adamw_factors *f, float *param, float *m, float *
     }
 }
 
+/* Eight running sums in plain C: the same bits for every instruction set. */
+static double sum_squares(const float *x, int64_t n) {
+    double s[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) s[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < n; i++) s[i & 7] += (double)x[i] * (double)x[i];
+    return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
 static float max(const float *x, int64_t n) {
     vf top = v_set1(-INFINITY);
     int64_t i = 0;
@@ -157,5 +167,17 @@ static void softmax(float *x, int64_t n, float lse, float factor) {
     V_EACH(i, n, lanes) { put(x + i, v_mul(v_exp(v_sub(get(x + i, lanes), l)), f), lanes); }
 }
 
-const struct ops_kernels OPS_TABLE = {rmsnorm, rmsnorm_grad, rope, swiglu,  swiglu_grad, add,
-                                      scale,   adamw,        max,  sum_exp, softmax};
+const struct ops_kernels OPS_TABLE = {
+    .rmsnorm = rmsnorm,
+    .rmsnorm_grad = rmsnorm_grad,
+    .rope = rope,
+    .swiglu = swiglu,
+    .swiglu_grad = swiglu_grad,
+    .add = add,
+    .scale = scale,
+    .adamw = adamw,
+    .sum_squares = sum_squares,
+    .max = max,
+    .sum_exp = sum_exp,
+    .softmax = softmax,
+};

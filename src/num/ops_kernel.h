@@ -22,6 +22,7 @@ struct ops_kernels {
     void (*scale)(float *x, float factor, int64_t n);
     void (*adamw)(const struct adamw_factors *f, float *param, float *m, float *v,
                   const float *grad, int64_t n);
+    double (*sum_squares)(const float *x, int64_t n);
     float (*max)(const float *x, int64_t n);
     double (*sum_exp)(const float *x, int64_t n, float max);
     /* x = exp(x - lse) · factor */
