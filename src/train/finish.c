@@ -61,10 +61,9 @@ static int write_adapter(struct trainer *t, struct err *err) {
                                 .hashes = t->job.hashes};
     struct tensor_out *list = tensor_list(t, final_values(t));
     char *path = trainer_path(t, "adapter_model.safetensors");
-    json_t *config = adapter_config_write(&meta), *metadata = json_pack("{s:s}", "format", "pt");
+    json_t *metadata = json_pack("{s:s}", "format", "pt");
     int rc = safetensors_write(path, list, t->params.count, metadata, err);
-    if (!rc) rc = write_json(t, "adapter_config.json", config, err);
-    json_decref(config);
+    if (!rc) rc = adapter_config_save(t->job.o.out, &meta, err);
     json_decref(metadata);
     mem_free(path);
     mem_free(list);

@@ -69,7 +69,11 @@ static int open_init(struct trainer *t, struct err *err) {
     int rc = adapter_open(t->model, dir, &t->init, warning, err);
     if (rc) return err_wrap(err, "--init");
     if (warning[0]) trainer_note(t, "%s", warning);
-    return adapter_config_read(t->init->config, dir, &t->init_meta, err);
+    rc = adapter_config_read(t->init->config, dir, &t->init_meta, err);
+    if (!rc && !t->init_meta.targets) /* a pattern: what is there counts */
+        for (int k = 0; k < LIN_COUNT; k++)
+            if (t->init->lora[0][k].a) t->init_meta.targets |= 1u << k;
+    return rc;
 }
 
 static int resolve_length(struct trainer *t, struct err *err) {
