@@ -15,7 +15,8 @@
 #define DOT_TILE_COLS 512
 #define BC_TILE_ROWS 288
 #define BC_TILE_COLS 1024
-#define JOIN_K 128 /* a second segment up to here shares the last block of the first */
+#define JOIN_K 128      /* a second segment up to here shares the last block of the first */
+#define IN_PLACE_ROWS 3 /* up to so many register blocks of rows B is not worth packing */
 #define ITEMS_PER_THREAD 4
 #define PANEL_PAD 16
 
@@ -287,7 +288,7 @@ static void bc_columns(const struct job *job, const struct tile *t, const struct
     x->cols = min_of(kr->bc_cols, t->j0 + t->cols - j);
     x->c = mm->c + t->i0 * mm->ldc + j;
     bool in_place = kr->unit == 1 && b->type == NUM_F32 && !job->round && x->cols == kr->bc_cols &&
-                    t->rows <= 2 * kr->bc_rows;
+                    t->rows <= IN_PLACE_ROWS * kr->bc_rows;
     if (in_place) {
         x->b = at(b, bl->k0, j);
         x->ldb = b->ld;
@@ -335,4 +336,54 @@ static void bc_run(struct num *num, const struct matmul *mm, bool transposed) {
 }
 
 void matmul_nn(struct num *num, const struct matmul *mm) { bc_run(num, mm, false); }
-void matmul_tn(struct num *num, const struct matmul *mm) { bc_run(num, mm, true); }
+/* A narrow C (the gradient of a low-rank factor): packing A for so few columns would cost as much
+ * as the product. Its transpose is short and wide and reads both operands in place, and multiplies
+ * and adds the same numbers in the same order. */
+struct flip {
+    const struct matmul *mm;
+    float *ct; /* (n, m) */
+    bool back;
+};
+
+#define FLIP_ROWS 64
+
+static void flip_item(void *ctx, int64_t item) {
+    const struct flip *f = ctx;
+    const struct matmul *mm = f->mm;
+    int64_t end = min_of(mm->m, (item + 1) * FLIP_ROWS);
+    for (int64_t i = item * FLIP_ROWS; i < end; i++)
+        for (int64_t j = 0; j < mm->n; j++) {
+            float *c = mm->c + i * mm->ldc + j, *t = f->ct + j * mm->m + i;
+            if (f->back)
+                *c = *t;
+            else
+                *t = *c;
+        }
+}
+
+static void tn_flipped(struct num *num, const struct matmul *mm) {
+    struct flip f = {.mm = mm};
+    f.ct = num_scratch(num, NUM_SLOT_PACK, (size_t)(mm->m * mm->n) * sizeof *f.ct);
+    struct matmul t = *mm;
+    t.m = mm->n;
+    t.n = mm->m;
+    t.c = f.ct;
+    t.ldc = mm->m;
+    for (int s = 0; s < 2; s++) {
+        t.seg[s].a = mm->seg[s].b;
+        t.seg[s].b = mm->seg[s].a;
+    }
+    int64_t items = ceil_div(mm->m, FLIP_ROWS);
+    if (mm->accumulate) pool_run(num_pool(num), items, flip_item, &f);
+    bc_run(num, &t, true);
+    f.back = true;
+    pool_run(num_pool(num), items, flip_item, &f);
+}
+
+void matmul_tn(struct num *num, const struct matmul *mm) {
+    int64_t few = IN_PLACE_ROWS * kernels_of(num)->bc_rows;
+    if (mm->n > 0 && mm->n <= few && mm->m >= 4 * mm->n && !mm->bias)
+        tn_flipped(num, mm);
+    else
+        bc_run(num, mm, true);
+}

@@ -250,6 +250,7 @@ INLINE void bc_rows(const struct bc_block *x, int64_t i, const int rows, const i
         (const float *)x->a + i / BC_ROWS * BC_ROWS * (row_step == 1 ? BC_K : row_step);
     const float *b = x->b;
     UNROLL_4 for (int64_t k = 0; k < x->k; k++, a += k_step, b += x->ldb) {
+        __builtin_prefetch(b + BC_COLS); /* in place: the next columns, a line of their own */
         vf y[2];
         UNROLL for (int j = 0; j < vectors; j++) y[j] = v_load(b + j * VL);
         UNROLL for (int r = 0; r < rows; r++) {
