@@ -48,7 +48,7 @@ void sampler_release(struct sampler *s) {
 static int32_t argmax(const float *logits, int64_t n) {
     int64_t best = 0;
     for (int64_t i = 1; i < n; i++)
-        if (logits[i] > logits[best] || isnan(logits[best])) best = i;
+        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i]))) best = i;
     return (int32_t)best;
 }
 
