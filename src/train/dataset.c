@@ -157,15 +157,52 @@ void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuff
     rng_shuffle(&rng, ret_order, s->train_count);
 }
 
-int64_t micro_batch(const struct sample *const *rows, int64_t count, int64_t micro_tokens) {
-    int64_t total = 0, used = 0, i = 0;
-    for (int64_t r = 0; r < count; r++) total += sample_inputs(rows[r]);
-    int64_t parts = (total + micro_tokens - 1) / micro_tokens, share = (total + parts - 1) / parts;
-    while (i < count) {
-        used += sample_inputs(rows[i]);
-        if (i > 0 && used > micro_tokens) break;
-        i++;
-        if (used >= share) break;
+/* --- micro-batches --- */
+
+#define SHARED_LEAST 8   /* a shorter common beginning is not worth its copies of keys */
+#define KEYS_PER_TOKEN 4 /* limits those copies */
+
+/* how many of the first `most` inputs of two rows are the same and train nothing, the target of the
+ * last one included; each row keeps an input of its own */
+static int64_t common_beginning(const struct sample *a, const struct sample *b, int64_t most) {
+    int64_t n = 0;
+    if (most > sample_inputs(a) - 1) most = sample_inputs(a) - 1;
+    if (most > sample_inputs(b) - 1) most = sample_inputs(b) - 1;
+    while (n < most && a->ids[n] == b->ids[n] && a->train[n + 1] == 0.0f && b->train[n + 1] == 0.0f)
+        n++;
+    return n;
+}
+
+/* the micro-batch with one more row */
+static struct micro micro_add(const struct micro *m, const struct sample *const *rows,
+                              int64_t inputs, bool share) {
+    const struct sample *row = rows[m->count];
+    struct micro with = {.count = m->count + 1, .trained = m->trained + row->trained};
+    if (share && m->count == 1) with.shared = common_beginning(rows[0], row, INT64_MAX);
+    if (share && m->count > 1) with.shared = common_beginning(rows[0], row, m->shared);
+    if (with.shared < SHARED_LEAST) with.shared = 0;
+    with.tokens = inputs - with.shared * m->count;
+    with.keys = with.shared ? with.shared + inputs : 0;
+    return with;
+}
+
+struct micro micro_next(const struct sample *const *rows, int64_t count, int64_t micro_tokens,
+                        bool share) {
+    int64_t total = 0, inputs = 0, beginning = share ? INT64_MAX : 0;
+    for (int64_t r = 0; r < count; r++) {
+        total += sample_inputs(rows[r]);
+        if (r) beginning = common_beginning(rows[0], rows[r], beginning);
     }
-    return i;
+    if (count > 1 && beginning >= SHARED_LEAST) total -= beginning * (count - 1);
+    int64_t parts = (total + micro_tokens - 1) / micro_tokens, part = (total + parts - 1) / parts;
+    struct micro m = {0};
+    while (m.count < count) {
+        inputs += sample_inputs(rows[m.count]);
+        struct micro with = micro_add(&m, rows, inputs, share);
+        if (m.count && (with.tokens > micro_tokens || with.keys > KEYS_PER_TOKEN * micro_tokens))
+            break;
+        m = with;
+        if (m.tokens >= part) break;
+    }
+    return m;
 }

@@ -40,9 +40,22 @@ void split_release(struct split *s);
 void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuffle,
                  int64_t *ret_order);
 
-/* How many of rows[0..count) go into the next micro-batch: at least one, then as long as their
- * inputs stay within micro_tokens and the rest of the step is shared evenly. */
-int64_t micro_batch(const struct sample *const *rows, int64_t count, int64_t micro_tokens);
 static inline int64_t sample_inputs(const struct sample *s) { return s->n - 1; }
+
+/* The next micro-batch of a step's rows. Where rows begin with the same untrained tokens (a system
+ * prompt), the beginning is computed once for all of them: exact, since what a token becomes
+ * depends on the tokens before it alone. */
+struct micro {
+    int64_t count;  /* rows */
+    int64_t shared; /* first inputs that all of them have in common, or 0 */
+    int64_t tokens; /* inputs to compute: shared ones once */
+    int64_t keys; /* rows of keys when each row has the shared ones before its own; 0: no sharing */
+    int64_t trained; /* targets */
+};
+/* At least one row, then as long as tokens stay within micro_tokens and the rest of the step is
+ * divided evenly. share false: no beginnings are shared (each row has a dropout mask of its own).
+ */
+struct micro micro_next(const struct sample *const *rows, int64_t count, int64_t micro_tokens,
+                        bool share);
 
 #endif

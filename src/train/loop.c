@@ -29,9 +29,11 @@ static double run_rows(struct trainer *t, const struct sample *const *rows, int6
                        struct net_batch *batch) {
     double loss = 0;
     for (int64_t at = 0; at < count; at += batch->count) {
+        struct micro m = micro_next(rows + at, count - at, t->job.micro_tokens, !t->size.dropout);
         batch->rows = rows + at;
         batch->first_row = at;
-        batch->count = micro_batch(rows + at, count - at, t->job.micro_tokens);
+        batch->count = m.count;
+        batch->shared = m.shared;
         net_run(t->net, batch, &loss);
     }
     return loss;

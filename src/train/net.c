@@ -70,8 +70,10 @@ struct net {
     float *nll, *weight, *ones;
     int32_t *ids, *target, *position, *trained_row;
     struct attn_span *spans;
+    float *kc, *vc, *dkc,
+        *dvc; /* (keys, kv): with shared beginnings, each row's keys in one piece */
 
-    int64_t tokens, trained, span_count; /* of the present batch */
+    int64_t tokens, trained, span_count, shared; /* of the present batch */
     float dropout;
     uint64_t key;
     int64_t first_row;
@@ -154,7 +156,9 @@ static void place(struct cursor *at, const struct model_config *c, const struct 
     n->trained_row = take(at, s->trained, sizeof *n->trained_row);
     n->ids = take(at, t, sizeof *n->ids);
     n->position = take(at, t, sizeof *n->position);
-    n->spans = take(at, s->rows, sizeof *n->spans);
+    n->spans = take(at, s->rows + 1, sizeof *n->spans);
+    float **keys[] = {&n->kc, &n->vc, &n->dkc, &n->dvc};
+    for (int i = 0; i < 4; i++) *keys[i] = take_floats(at, s->keys, kv_dim(c));
     n->rope_cos = take_floats(at, s->row_tokens, c->head_dim / 2);
     n->rope_sin = take_floats(at, s->row_tokens, c->head_dim / 2);
 }
@@ -252,21 +256,30 @@ void net_close(struct net *net) {
 
 /* --- the batch --- */
 
+/* Inputs [from, to) of a row. What comes before them was laid out already; in the row's piece of
+ * keys it stands first, `key_offset` rows later than here because of the pieces before. */
+static void span_lay_out(struct net *n, const struct sample *s, int64_t from, int64_t to,
+                         int64_t key_offset) {
+    n->spans[n->span_count++] = (struct attn_span){
+        .row = n->tokens, .rows = to - from, .pos0 = from, .key_offset = key_offset};
+    for (int64_t i = from; i < to; i++, n->tokens++) {
+        n->ids[n->tokens] = s->ids[i];
+        n->position[n->tokens] = (int32_t)i;
+        if (!(s->train[i + 1] > 0.0f)) continue;
+        n->trained_row[n->trained] = (int32_t)n->tokens;
+        n->target[n->trained] = s->ids[i + 1];
+        n->weight[n->trained++] = s->train[i + 1];
+    }
+}
+
 static void batch_lay_out(struct net *n, const struct net_batch *b) {
     n->tokens = n->trained = n->span_count = 0;
-    for (int64_t r = 0; r < b->count; r++) {
-        const struct sample *s = b->rows[r];
-        n->spans[n->span_count++] = (struct attn_span){.row = n->tokens, .rows = s->n - 1};
-        for (int64_t i = 0; i + 1 < s->n; i++, n->tokens++) {
-            n->ids[n->tokens] = s->ids[i];
-            n->position[n->tokens] = (int32_t)i;
-            if (!(s->train[i + 1] > 0.0f)) continue;
-            n->trained_row[n->trained] = (int32_t)n->tokens;
-            n->target[n->trained] = s->ids[i + 1];
-            n->weight[n->trained++] = s->train[i + 1];
-        }
-    }
+    n->shared = b->shared;
+    if (b->shared) span_lay_out(n, b->rows[0], 0, b->shared, 0);
+    for (int64_t r = 0; r < b->count; r++)
+        span_lay_out(n, b->rows[r], b->shared, b->rows[r]->n - 1, r * b->shared);
     assert(n->tokens <= n->size.tokens && n->trained <= n->size.trained);
+    assert(!b->shared || n->tokens + b->count * b->shared <= n->size.keys);
     n->dropout = b->dropout;
     n->key = b->key;
     n->first_row = b->first_row;
@@ -455,12 +468,45 @@ static void group_input_gradient(struct net *n, int64_t layer, int g, float *dx,
 
 /* --- attention --- */
 
+static void copy_floats(float *to, const float *from, int64_t count) {
+    memcpy(to, from, (size_t)count * sizeof *to);
+}
+
+static int64_t first_key(const struct attn_span *s) { return s->row + s->key_offset; }
+
+/* each row's keys in one piece: the shared ones, then its own */
+static void keys_gather(const struct net *n, float *to, const float *from) {
+    int64_t kv = kv_dim(n->config);
+    for (int64_t i = 0; i < n->span_count; i++) {
+        const struct attn_span *s = &n->spans[i];
+        float *piece = to + first_key(s) * kv;
+        copy_floats(piece, from, s->pos0 * kv);
+        copy_floats(piece + s->pos0 * kv, from + s->row * kv, s->rows * kv);
+    }
+}
+
+/* the gradients back: those of the shared keys are summed over the rows, in order */
+static void keys_scatter(const struct net *n, float *to, const float *from) {
+    int64_t kv = kv_dim(n->config);
+    for (int64_t i = 0; i < n->span_count; i++) {
+        const struct attn_span *s = &n->spans[i];
+        const float *piece = from + first_key(s) * kv;
+        for (int64_t j = 0; j < s->pos0 * kv; j++) to[j] += piece[j];
+        copy_floats(to + s->row * kv, piece + s->pos0 * kv, s->rows * kv);
+    }
+}
+
 static void attention_lay_out(struct net *n, int64_t layer, const struct acts *a,
                               struct attn *ret) {
     const struct model_config *c = n->config;
+    if (n->shared) {
+        keys_gather(n, n->kc, a->k);
+        keys_gather(n, n->vc, a->v);
+    }
     for (int64_t s = 0; s < n->span_count; s++) {
-        n->spans[s].k = a->k + n->spans[s].row * kv_dim(c);
-        n->spans[s].v = a->v + n->spans[s].row * kv_dim(c);
+        int64_t key = first_key(&n->spans[s]) * kv_dim(c);
+        n->spans[s].k = (n->shared ? n->kc : a->k) + key;
+        n->spans[s].v = (n->shared ? n->vc : a->v) + key;
     }
     *ret = (struct attn){.heads = c->heads,
                          .kv_heads = c->kv_heads,
@@ -562,7 +608,12 @@ static void attention_block_backward(struct net *n, int64_t layer, struct acts *
     group_input_gradient(n, layer, 1, datt, o);
     struct attn attn;
     attention_lay_out(n, layer, a, &attn);
-    attention_backward(n->num, &attn, dq, dk, dv, datt, a->att, a->lse, a->q);
+    attention_backward(n->num, &attn, dq, n->shared ? n->dkc : dk, n->shared ? n->dvc : dv, datt,
+                       a->att, a->lse, a->q);
+    if (n->shared) {
+        keys_scatter(n, dk, n->dkc);
+        keys_scatter(n, dv, n->dvc);
+    }
     rotate(n, dq, c->heads, true);
     rotate(n, dk, c->kv_heads, true);
     if (a->q_raw) {
@@ -648,8 +699,8 @@ void net_run(struct net *n, const struct net_batch *b, double *loss) {
 }
 
 double net_flops(const struct model_config *c, const struct params *p, const struct sample *row,
-                 bool backward, bool recompute) {
-    double weights = 0, t = (double)(row->n - 1);
+                 int64_t shared, bool backward, bool recompute) {
+    double weights = 0, t = (double)(row->n - 1 - shared);
     for (int k = 0; k < LIN_COUNT; k++) {
         int64_t out, in;
         linear_shape(c, (enum linear_kind)k, &out, &in);

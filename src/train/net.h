@@ -34,6 +34,7 @@ struct net_weights {
 
 struct net_size {
     int64_t tokens, trained, rows; /* the most in one micro-batch */
+    int64_t keys;                  /* with shared beginnings: rows of keys, else 0 */
     int64_t row_tokens;            /* the longest row */
     bool recompute, dropout;
 };
@@ -47,6 +48,7 @@ void net_close(struct net *net);
 struct net_batch {
     const struct sample *const *rows;
     int64_t count;
+    int64_t shared;    /* inputs at the beginning of all rows that are computed once; 0: none */
     int64_t first_row; /* index in its step of the first of them, for dropout */
     float grad_scale;  /* 1 / trained weight of the whole step */
     float dropout;     /* 0: none */
@@ -56,8 +58,9 @@ struct net_batch {
 /* Adds weight·nll of the trained tokens, in order, to *loss. */
 void net_run(struct net *net, const struct net_batch *batch, double *loss);
 
-/* floating-point operations of one row, for the time in the plan */
+/* floating-point operations of one row without its first `shared` inputs, for the time in the plan
+ */
 double net_flops(const struct model_config *c, const struct params *p, const struct sample *row,
-                 bool backward, bool recompute);
+                 int64_t shared, bool backward, bool recompute);
 
 #endif

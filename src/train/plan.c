@@ -26,15 +26,12 @@
 static void see_rows(struct net_size *size, const struct sample *const *rows, int64_t count,
                      int64_t micro) {
     for (int64_t at = 0; at < count;) {
-        int64_t n = micro_batch(rows + at, count - at, micro), tokens = 0, trained = 0;
-        for (int64_t i = at; i < at + n; i++) {
-            tokens += sample_inputs(rows[i]);
-            trained += rows[i]->trained;
-        }
-        if (tokens > size->tokens) size->tokens = tokens;
-        if (trained > size->trained) size->trained = trained;
-        if (n > size->rows) size->rows = n;
-        at += n;
+        struct micro m = micro_next(rows + at, count - at, micro, !size->dropout);
+        if (m.tokens > size->tokens) size->tokens = m.tokens;
+        if (m.trained > size->trained) size->trained = m.trained;
+        if (m.count > size->rows) size->rows = m.count;
+        if (m.keys > size->keys) size->keys = m.keys;
+        at += m.count;
     }
 }
 
@@ -90,11 +87,23 @@ int plan_choose(struct trainer *t, struct err *err) {
 
 /* --- time --- */
 
+static double micro_flops(const struct trainer *t, const struct sample *const *rows,
+                          const struct micro *m, bool backward) {
+    double flops = 0;
+    for (int64_t i = 0; i < m->count; i++)
+        flops += net_flops(&t->config, &t->params, rows[i], i ? m->shared : 0, backward,
+                           t->job.recompute);
+    return flops;
+}
+
 static double rows_flops(const struct trainer *t, const struct sample *const *rows, int64_t count,
                          bool backward) {
     double flops = 0;
-    for (int64_t i = 0; i < count; i++)
-        flops += net_flops(&t->config, &t->params, rows[i], backward, t->job.recompute);
+    for (int64_t at = 0; at < count;) {
+        struct micro m = micro_next(rows + at, count - at, t->job.micro_tokens, !t->size.dropout);
+        flops += micro_flops(t, rows + at, &m, backward);
+        at += m.count;
+    }
     return flops;
 }
 
@@ -110,12 +119,13 @@ static double job_flops(struct trainer *t) {
 
 int plan_calibrate(struct trainer *t, struct err *err) {
     (void)err;
-    int64_t count = trainer_step_rows(t, 1), n = 0, tokens = 0;
-    while (n < count && (n == 0 || tokens + sample_inputs(t->step_rows[n]) <= TRIAL_TOKENS))
-        tokens += sample_inputs(t->step_rows[n++]);
-    n = n < t->size.rows ? n : t->size.rows;
-    struct net_batch batch = {
-        .rows = t->step_rows, .count = n, .grad_scale = 1.0f, .backward = true};
+    int64_t micro = t->job.micro_tokens < TRIAL_TOKENS ? t->job.micro_tokens : TRIAL_TOKENS;
+    struct micro m = micro_next(t->step_rows, trainer_step_rows(t, 1), micro, !t->size.dropout);
+    struct net_batch batch = {.rows = t->step_rows,
+                              .count = m.count,
+                              .shared = m.shared,
+                              .grad_scale = 1.0f,
+                              .backward = true};
     double loss = 0, seconds = 0;
     for (int round = 0; round < 2; round++) { /* the first touches memory and packs */
         double from = clock_seconds();
@@ -123,6 +133,6 @@ int plan_calibrate(struct trainer *t, struct err *err) {
         seconds = clock_seconds() - from;
     }
     memset(t->params.grad, 0, (size_t)t->params.n * sizeof *t->params.grad);
-    t->plan.seconds = job_flops(t) * seconds / rows_flops(t, t->step_rows, n, true);
+    t->plan.seconds = job_flops(t) * seconds / micro_flops(t, t->step_rows, &m, true);
     return 0;
 }

@@ -146,6 +146,7 @@ static void bench_open(struct bench *b, const struct setting *s) {
     struct net_size size = {.tokens = 200,
                             .trained = 200,
                             .rows = 8,
+                            .keys = 300,
                             .row_tokens = b->recipe.longest,
                             .recompute = s->recompute,
                             .dropout = s->dropout > 0};
@@ -311,7 +312,57 @@ static void micro_batches_change_rounding_only(void **state) {
     expect_same(&s, &s, 4, 1, false);
 }
 
+/* The same rows with their first `shared` inputs made equal and untrained. */
+static double shared_gradient(const struct setting *s, int64_t shared, bool use, float **ret,
+                              int64_t *ret_n) {
+    struct bench b;
+    bench_open(&b, s);
+    const struct sample *rows[ROWS_MAX];
+    int64_t count = 0;
+    double loss = 0;
+    for (int64_t i = 0; i < b.recipe.count && count < 4; i++) {
+        struct sample *row = &b.recipe.rows[i];
+        if (row->n < shared + 4) continue;
+        for (int64_t k = 0; k < shared; k++) ((int32_t *)row->ids)[k] = (int32_t)(k % 7 + 3);
+        for (int64_t k = 0; k <= shared; k++) ((float *)row->train)[k] = 0;
+        rows[count++] = row;
+    }
+    assert_true(count >= 3);
+    struct net_batch batch = {.rows = rows,
+                              .count = count,
+                              .shared = use ? shared : 0,
+                              .grad_scale = 0.1f,
+                              .backward = true};
+    net_run(b.net, &batch, &loss);
+    *ret_n = b.params.n;
+    *ret = mem_alloc((size_t)b.params.n * sizeof **ret);
+    memcpy(*ret, b.params.grad, (size_t)b.params.n * sizeof **ret);
+    bench_close(&b);
+    return loss;
+}
+
+static void shared_beginnings_change_rounding_only(void **state) {
+    (void)state;
+    static const struct setting settings[] = {{.family = "llama", .threads = 2},
+                                              {.family = "qwen2", .threads = 1, .recompute = true},
+                                              {.family = "qwen3", .threads = 2},
+                                              {.family = "llama", .threads = 2, .full = true}};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        struct setting s = settings[i];
+        s.isa = num_isa_best();
+        float *plain, *shared;
+        int64_t n;
+        double a = shared_gradient(&s, 6, false, &plain, &n);
+        double b = shared_gradient(&s, 6, true, &shared, &n);
+        assert_true(fabs(a / b - 1) < 1e-5);
+        assert_true(relative(shared, plain, n) < 1e-5);
+        mem_free(plain);
+        mem_free(shared);
+    }
+}
+
 UNIT_TESTS(train_parity, cmocka_unit_test(lora_follows_peft),
            cmocka_unit_test(full_training_follows_pytorch),
            cmocka_unit_test(recomputation_changes_no_bit), cmocka_unit_test(threads_change_no_bit),
-           cmocka_unit_test(micro_batches_change_rounding_only))
+           cmocka_unit_test(micro_batches_change_rounding_only),
+           cmocka_unit_test(shared_beginnings_change_rounding_only))
