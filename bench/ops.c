@@ -79,8 +79,7 @@ static bool wanted(const struct bench *b, const char *op) {
     return !b->op || strncmp(op, b->op, strlen(b->op)) == 0;
 }
 
-/* --- attention
- * -------------------------------------------------------------------------------------- */
+/* --- attention --- */
 
 struct attention {
     struct attn a;
@@ -131,8 +130,7 @@ static void attention(const struct bench *b, int64_t count, int64_t rows, int64_
     for (int i = 0; i < 9; i++) floats_free(*each[i], i < 5 ? wide : narrow);
 }
 
-/* --- element by element
- * ------------------------------------------------------------------------------ */
+/* --- element by element --- */
 
 struct run {
     float *a, *b, *c, *d, *e;
@@ -217,8 +215,7 @@ static void runs(const struct bench *b, int64_t rows, int64_t dim) {
     mem_free(r.position);
 }
 
-/* --- loss
- * -------------------------------------------------------------------------------------------- */
+/* --- loss --- */
 
 static void run_loss(struct num *num, void *ctx) { loss_run(num, ctx); }
 

@@ -69,8 +69,7 @@ static int64_t tiles_fill(const struct attn *a, int64_t per_tile, struct tile *t
     return parts;
 }
 
-/* --- forward
- * --------------------------------------------------------------------------------------- */
+/* --- forward --- */
 
 static struct attn_state state_at(const struct job *j, float *p) {
     int64_t even = (j->tile_rows + ATTN_LANES - 1) / ATTN_LANES * ATTN_LANES;
@@ -202,8 +201,7 @@ void attention_forward(struct num *num, const struct attn *a, float *out, float 
     run_parts(&j, parts);
 }
 
-/* --- backward
- * -------------------------------------------------------------------------------------- */
+/* --- backward --- */
 
 struct backward_job {
     struct job base;

@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-/* --- products
- * -------------------------------------------------------------------------------------- */
+/* --- products --- */
 
 struct product {
     float *c;
@@ -65,8 +64,7 @@ static void multiply(const struct product *p, int64_t m, int64_t n, bool add) {
     if (i < m) block_1(p, i, n, add);
 }
 
-/* --- packing
- * --------------------------------------------------------------------------------------- */
+/* --- packing --- */
 
 static void pack_row(float *to, const float *from, int64_t dim, int64_t padded, float scale) {
     vf s = v_set1(scale);
@@ -118,8 +116,7 @@ static void pack_transposed(float *to, const float *from, int64_t stride, int64_
             to[d * ATTN_KEYS + j] = j < keys ? from[j * stride + d] : 0.0f;
 }
 
-/* --- forward
- * --------------------------------------------------------------------------------------- */
+/* --- forward --- */
 
 struct range {
     int64_t lo, hi;
@@ -212,8 +209,7 @@ static void merge(struct attn_state into, struct attn_state from, int64_t rows, 
     }
 }
 
-/* --- backward
- * -------------------------------------------------------------------------------------- */
+/* --- backward --- */
 
 /* p: scores in, probabilities out. dp: dout·vᵀ in, gradient of the score out: p·(dp - delta) */
 static void gradient_row(float *p, float *dp, struct range see, int64_t width, float lse,

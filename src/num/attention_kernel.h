@@ -9,7 +9,7 @@ enum {
     ATTN_KEYS = 64,   /* keys of one tile */
     ATTN_PART = 1024, /* keys of one part: its own maximum and sum, merged in order */
     ATTN_ROWS = 96,   /* query rows (positions x heads of one kv head) of a forward item, about */
-    ATTN_GRAD_ROWS = 48, /* query rows of a tile in the backward pass */
+    ATTN_GRAD_ROWS = 24, /* query rows of a tile in the backward pass */
     ATTN_LANES = 16      /* head_dim is padded to a multiple of this in all working memory */
 };
 

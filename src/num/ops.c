@@ -33,8 +33,7 @@ static int64_t rows_per_sum(int64_t rows) {
     return even > SUM_ROWS_MIN ? even : SUM_ROWS_MIN;
 }
 
-/* --- sums over rows: partial(block, dim), then one fixed order
- * ------------------------------------ */
+/* --- sums over rows: partial(block, dim), then one fixed order --- */
 
 struct col_sum {
     float *sums;
@@ -85,8 +84,7 @@ void num_col_sums(struct num *num, float *sums, const float *x, int64_t rows, in
     col_sums_in_order(num, sums, part, count, dim, dim);
 }
 
-/* --- RMSNorm
- * --------------------------------------------------------------------------------------- */
+/* --- RMSNorm --- */
 
 struct rmsnorm {
     float *y;
@@ -139,8 +137,7 @@ void rmsnorm_backward(struct num *num, float *dx, float *dw, const float *dy, co
     if (dw) col_sums_in_order(num, dw, part, count, dim, dim);
 }
 
-/* --- rotary positions
- * ------------------------------------------------------------------------------ */
+/* --- rotary positions --- */
 
 struct rope {
     float *x;
@@ -179,8 +176,7 @@ void rope_apply(struct num *num, float *x, int64_t rows, int64_t stride, int64_t
     pool_run(num_pool(num), blocks(rows, per_item), rope_item, &p);
 }
 
-/* --- element by element
- * ---------------------------------------------------------------------------- */
+/* --- element by element --- */
 
 struct run {
     float *a, *b, *c; /* written */
@@ -263,8 +259,7 @@ void dropout_apply(struct num *num, float *y, const float *x, int64_t n, float p
     run_all(num, &r, dropout_item);
 }
 
-/* --- sums
- * ------------------------------------------------------------------------------------------ */
+/* --- sums --- */
 
 struct squares {
     const float *x;
@@ -294,8 +289,7 @@ float num_logsumexp(struct num *num, const float *x, int64_t n) {
     return (float)((double)top + log(k->sum_exp(x, n, top)));
 }
 
-/* --- embedding
- * ------------------------------------------------------------------------------------- */
+/* --- embedding --- */
 
 struct embedding {
     float *out;
@@ -340,8 +334,7 @@ void embedding_backward(struct num *num, float *dtable, const float *dout, const
     pool_run(num_pool(num), blocks(dim, COLS), embedding_grad_item, &e);
 }
 
-/* --- optimiser
- * ------------------------------------------------------------------------------------- */
+/* --- optimiser --- */
 
 static void adamw_item(void *ctx, int64_t i) {
     const struct run *r = ctx;

@@ -40,8 +40,7 @@ static void same(const float *a, const float *b, int64_t n) {
 
 enum { N = 4096 };
 
-/* --- gradients by central differences
- * --------------------------------------------------------------- */
+/* --- gradients by central differences --- */
 
 typedef double (*value_fn)(const double *x, int64_t n, const void *ctx);
 
@@ -57,8 +56,7 @@ static void differences(value_fn f, const void *ctx, double *x, int64_t n, doubl
     }
 }
 
-/* --- RMSNorm
- * ---------------------------------------------------------------------------------------- */
+/* --- RMSNorm --- */
 
 struct norm_case {
     int64_t rows, dim;
@@ -121,8 +119,7 @@ static void rmsnorm_is_its_definition(void **state) {
     }
 }
 
-/* --- rotary positions
- * -------------------------------------------------------------------------------- */
+/* --- rotary positions --- */
 
 static void rope_turns_pairs_and_back(void **state) {
     (void)state;
@@ -171,8 +168,7 @@ static void rope_turns_pairs_and_back(void **state) {
     }
 }
 
-/* --- SwiGLU
- * ------------------------------------------------------------------------------------------ */
+/* --- SwiGLU --- */
 
 static double silu(double g) { return g / (1 + exp(-g)); }
 
@@ -244,8 +240,7 @@ static void the_exponential_is_exact_to_two_ulp_and_keeps_nan(void **state) {
     mem_free(one);
 }
 
-/* --- sums and simple runs
- * ---------------------------------------------------------------------------- */
+/* --- sums and simple runs --- */
 
 static void sums_are_exact_enough(void **state) {
     (void)state;
@@ -281,8 +276,7 @@ static void sums_are_exact_enough(void **state) {
     mem_free(y);
 }
 
-/* --- embedding
- * --------------------------------------------------------------------------------------- */
+/* --- embedding --- */
 
 static void embedding_reads_each_type_and_adds_back(void **state) {
     (void)state;
@@ -315,8 +309,7 @@ static void embedding_reads_each_type_and_adds_back(void **state) {
     num_free(num);
 }
 
-/* --- dropout
- * ----------------------------------------------------------------------------------------- */
+/* --- dropout --- */
 
 static void dropout_keeps_the_expected_share_and_its_mask(void **state) {
     (void)state;
@@ -346,8 +339,7 @@ static void dropout_keeps_the_expected_share_and_its_mask(void **state) {
     mem_free(z);
 }
 
-/* --- AdamW
- * ------------------------------------------------------------------------------------------- */
+/* --- AdamW --- */
 
 static void adamw_is_pytorchs(void **state) {
     (void)state;
@@ -388,8 +380,7 @@ static void adamw_is_pytorchs(void **state) {
     buf_release(&b);
 }
 
-/* --- bits
- * -------------------------------------------------------------------------------------------- */
+/* --- bits --- */
 
 enum { ROWS = 300, DIM = 75, ALL = ROWS * DIM };
 
