@@ -108,13 +108,6 @@ static bool may_join(const struct bpe *b, unsigned left, unsigned right) {
     return pair_set_has(&b->joins, (uint64_t)left << 32 | right);
 }
 
-static bool is_byte_token(const struct bpe *b, int32_t id) {
-    if (!b->byte_fallback) return false;
-    for (int i = 0; i < 256; i++)
-        if (b->byte_ids[i] == id) return true;
-    return false;
-}
-
 static struct str symbol_form(const struct bpe *b, const struct str *forms, int32_t id) {
     return id < b->size ? forms[id] : b->pseudo[id - b->size];
 }
@@ -123,17 +116,22 @@ static struct str symbol_form(const struct bpe *b, const struct str *forms, int3
  * with the characters it stands for: not for merges of fallback bytes or of the unknown token. */
 static void find_cuts(struct bpe *b, const struct str *forms) {
     if (b->bytes || b->ignore_merges || b->prefix.n || b->suffix.n) return;
+    size_t symbols = (size_t)b->size + (size_t)b->pseudo_count;
+    bool *opaque = mem_zalloc(symbols + 1, sizeof *opaque);
+    for (int i = 0; i < 256 && b->byte_fallback; i++)
+        if (b->byte_ids[i] >= 0) opaque[b->byte_ids[i]] = true;
+    if (b->unk >= 0) opaque[b->unk] = true;
+    b->cuts = true;
     for (size_t i = 0; i < b->merges.cap; i++) {
         if (b->merges.slots[i].pair == FREE_PAIR) continue;
         int32_t left = (int32_t)(b->merges.slots[i].pair >> 32);
         int32_t right = (int32_t)(b->merges.slots[i].pair & UINT32_MAX);
-        if (left == b->unk || right == b->unk) return;
-        if (is_byte_token(b, left) || is_byte_token(b, right)) return;
+        if (opaque[left] || opaque[right]) b->cuts = false;
         struct str l = symbol_form(b, forms, left), r = symbol_form(b, forms, right);
         size_t n;
         note_join(b, char_at(l.p + char_last(l), &n), char_at(r.p, &n));
     }
-    b->cuts = true;
+    mem_free(opaque);
 }
 
 void bpe_finish(struct bpe *b, const struct str *forms) {

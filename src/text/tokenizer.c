@@ -84,7 +84,7 @@ int tokenizer_add(struct tokenizer *t, struct added_token token, const char *whe
     return 0;
 }
 
-static void trim_size(struct tokenizer *t) {
+void tokenizer_trim(struct tokenizer *t) {
     while (t->size && !t->tokens[t->size - 1].p) t->size--;
 }
 
@@ -163,7 +163,7 @@ static int fill_added(struct tokenizer *t, struct err *err) {
 }
 
 int tokenizer_finish(struct tokenizer *t, struct err *err) {
-    trim_size(t);
+    tokenizer_trim(t);
     t->special = mem_zalloc((size_t)t->size + 1, sizeof *t->special);
     int rc = fill_added(t, err);
     if (!rc) rc = fill_raw(t, err);

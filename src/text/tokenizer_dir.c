@@ -163,7 +163,7 @@ static int from_vocab_and_merges(const struct dir *d, struct tokenizer **ret) {
     }
     json_t *spec = spec_of(d, qwen2, vocab, merges, added, prefix);
     char *where = path_join(d->path, "vocab.json");
-    rc = tokenizer_from_spec(spec, where, ret, d->err);
+    rc = tokenizer_from_spec(spec, NULL, where, ret, d->err);
     mem_free(where);
     json_decref(spec);
     return rc;
@@ -180,7 +180,7 @@ static int open_files(const struct dir *d, struct tokenizer **ret) {
         rc = from_vocab_and_merges(d, ret);
     } else {
         rc = json_read_file(path, TOKENIZER_FILE_MAX, &spec, d->err);
-        if (!rc) rc = tokenizer_from_spec(spec, path, ret, d->err);
+        if (!rc) rc = tokenizer_from_spec(spec, NULL, path, ret, d->err);
         json_decref(spec);
     }
     mem_free(path);

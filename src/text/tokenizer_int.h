@@ -41,7 +41,6 @@ struct tokenizer {
     struct decoder decoder;
     struct token_list before, after; /* what the post-processor puts around a text */
 
-    bool scored; /* a GGUF's SentencePiece vocabulary: merges are ranked by token */
     json_t *special_map;
 };
 
@@ -52,13 +51,17 @@ int tokenizer_put(struct tokenizer *t, struct str token, int64_t id, const char 
                   struct err *err);
 int tokenizer_add(struct tokenizer *t, struct added_token token, const char *where,
                   struct err *err);
+void tokenizer_trim(struct tokenizer *t); /* size becomes the highest id + 1 */
 /* After vocabulary, merges, options, normalizer, pre-tokenizer, decoder: derives the tables. */
 int tokenizer_finish(struct tokenizer *t, struct err *err);
 /* Fills special_map from tokenizer_config.json (or another object of the same form), keeping what
  * is there. */
 void tokenizer_note_roles(struct tokenizer *t, const json_t *config);
 
-/* tokenizer.json as parsed. */
-int tokenizer_from_spec(json_t *spec, const char *where, struct tokenizer **ret, struct err *err);
+/* tokenizer.json as parsed. scored: the vocabulary whose scores rank the merges, or NULL. */
+int tokenizer_from_spec(json_t *spec, const struct tokenizer_vocab *scored, const char *where,
+                        struct tokenizer **ret, struct err *err);
+int tokenizer_rank_by_score(struct tokenizer *t, const struct tokenizer_vocab *v, const char *where,
+                            struct err *err);
 
 #endif

@@ -22,6 +22,7 @@ static int read_vocab(struct tokenizer *t, const json_t *vocab, const char *wher
         int rc = tokenizer_put(t, (struct str){key, key_n}, json_integer_value(id), where, err);
         if (rc) return rc;
     }
+    tokenizer_trim(t);
     return 0;
 }
 
@@ -248,9 +249,11 @@ static int read_post(struct tokenizer *t, const json_t *post, const char *where,
 /* --- all of it ----------------------------------------------------------------------------------
  */
 
-static int read_parts(struct tokenizer *t, const char *where, struct err *err) {
+static int read_parts(struct tokenizer *t, const struct tokenizer_vocab *scored, const char *where,
+                      struct err *err) {
     const json_t *spec = t->spec;
     int rc = read_model(t, json_object_get(spec, "model"), where, err);
+    if (!rc && scored) rc = tokenizer_rank_by_score(t, scored, where, err);
     if (!rc) rc = normalizer_read(json_object_get(spec, "normalizer"), where, &t->normalizer, err);
     /* symbols of a byte fallback are characters, so bytes must be spelled as such */
     bool spell = t->bpe.byte_fallback || t->bpe.prefix.n || t->bpe.suffix.n;
@@ -273,11 +276,12 @@ static void drop_bulk(struct tokenizer *t) {
     json_object_del(t->spec, "added_tokens");
 }
 
-int tokenizer_from_spec(json_t *spec, const char *where, struct tokenizer **ret, struct err *err) {
+int tokenizer_from_spec(json_t *spec, const struct tokenizer_vocab *scored, const char *where,
+                        struct tokenizer **ret, struct err *err) {
     if (!json_is_object(spec)) return err_set(err, ERR_INVALID, "%s: must be an object", where);
     struct tokenizer *t = tokenizer_new();
     t->spec = json_incref(spec);
-    int rc = read_parts(t, where, err);
+    int rc = read_parts(t, scored, where, err);
     if (rc) {
         tokenizer_free(t);
         return rc;
@@ -294,7 +298,7 @@ int tokenizer_from_json(struct str tokenizer_json, struct str tokenizer_config, 
     int rc = json_read(tokenizer_json, where, &spec, err);
     if (!rc && tokenizer_config.n)
         rc = json_read(tokenizer_config, "tokenizer_config.json", &config, err);
-    if (!rc) rc = tokenizer_from_spec(spec, where, &t, err);
+    if (!rc) rc = tokenizer_from_spec(spec, NULL, where, &t, err);
     if (!rc) {
         tokenizer_note_roles(t, config);
         *ret = t;

@@ -1,4 +1,4 @@
-/* Encodes and decodes for tests/parity/tokenizers.py:  tokenize_batch DIR
+/* Encodes and decodes for tests/parity/tokenizers.py:  tokenize_batch DIR|VOCAB.json
  *
  * Requests on standard input: one byte, a little-endian u32 length, that many bytes. 'e' encodes a
  * text without the post-processor's tokens, 'E' with them; the reply is a u32 count and that many
@@ -7,6 +7,7 @@
  * error. 't' encodes and replies with the nanoseconds that took, as one i32 count of microseconds.
  */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "text/tokenizer.h"
 
@@ -62,12 +63,62 @@ static void decode(const struct tokenizer *t, char op, struct str in) {
     buf_release(&out);
 }
 
+static struct str *strings_of(const json_t *list) {
+    size_t n = json_array_size(list);
+    struct str *out = mem_zalloc(n + 1, sizeof *out);
+    for (size_t i = 0; i < n; i++) out[i] = json_str(json_array_get(list, i));
+    return out;
+}
+
+static int32_t id_of(const json_t *o, const char *key) {
+    const json_t *id = json_object_get(o, key);
+    return json_is_integer(id) ? (int32_t)json_integer_value(id) : -1;
+}
+
+static int open_vocab(const char *path, struct tokenizer **ret, struct err *err) {
+    json_t *o = NULL;
+    int rc = json_read_file(path, (size_t)1 << 30, &o, err);
+    if (rc) return rc;
+    json_t *scores = json_object_get(o, "scores"), *types = json_object_get(o, "types");
+    size_t n = json_array_size(json_object_get(o, "tokens"));
+    float *score = mem_zalloc(n + 1, sizeof *score);
+    int32_t *type = mem_zalloc(n + 1, sizeof *type);
+    for (size_t i = 0; i < n; i++) {
+        score[i] = (float)json_number_value(json_array_get(scores, i));
+        type[i] = (int32_t)json_integer_value(json_array_get(types, i));
+    }
+    struct tokenizer_vocab v = {
+        .model = json_str(json_object_get(o, "model")),
+        .pre = json_is_string(json_object_get(o, "pre")) ? json_str(json_object_get(o, "pre"))
+                                                         : STR_LIT(""),
+        .tokens = strings_of(json_object_get(o, "tokens")),
+        .scores = scores ? score : NULL,
+        .types = types ? type : NULL,
+        .count = (int64_t)n,
+        .merges = strings_of(json_object_get(o, "merges")),
+        .merge_count = (int64_t)json_array_size(json_object_get(o, "merges")),
+        .bos = id_of(o, "bos"),
+        .eos = id_of(o, "eos"),
+        .unk = id_of(o, "unk"),
+        .add_bos = json_is_true(json_object_get(o, "add_bos")),
+        .add_eos = json_is_true(json_object_get(o, "add_eos")),
+        .add_space_prefix = json_is_true(json_object_get(o, "add_space_prefix")),
+    };
+    rc = tokenizer_from_vocab(&v, path, ret, err);
+    mem_free((void *)(uintptr_t)v.tokens);
+    mem_free((void *)(uintptr_t)v.merges);
+    mem_free(score);
+    mem_free(type);
+    json_decref(o);
+    return rc;
+}
+
 int main(int argc, char **argv) {
     struct tokenizer *t = NULL;
     struct err err;
     if (argc != 2) return 2;
     int64_t start = clock_ns();
-    if (tokenizer_open(argv[1], &t, &err)) {
+    if (dir_exists(argv[1]) ? tokenizer_open(argv[1], &t, &err) : open_vocab(argv[1], &t, &err)) {
         fprintf(stderr, "tokenize_batch: %s\n", err.msg);
         return 1;
     }
