@@ -249,8 +249,8 @@ static int start_job(struct trainer *t, int threads, struct err *err) {
     rc = trainer_allocate(t, err);
     if (!rc) rc = open_metrics(t, err);
     if (!rc) rc = job_save(j, err);
-    if (!rc) rc = plan_calibrate(t, err);
     if (rc) return rc;
+    plan_calibrate(t);
     fill_plan(t);
     if (t->events && t->events->plan) t->events->plan(t->events->ctx, &t->plan);
     return 0;

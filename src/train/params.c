@@ -149,6 +149,14 @@ int params_allocate(struct params *p, bool keep_best, struct err *err) {
     return 0;
 }
 
+void params_touch(struct params *p) {
+    size_t bytes = (size_t)p->n * sizeof(float);
+    memset(p->grad, 0, bytes);
+    memset(p->m, 0, bytes);
+    memset(p->v, 0, bytes);
+    if (p->best) memset(p->best, 0, bytes);
+}
+
 void params_release(struct params *p) {
     mem_block_close(p->block, p->block_bytes);
     mem_free(p->list);

@@ -61,6 +61,8 @@ void params_layout_lora(const struct model_config *c, const struct lora_shape *s
 void params_layout_full(const struct model_config *c, struct params *ret);
 size_t params_bytes(const struct params *p, bool keep_best);
 int params_allocate(struct params *p, bool keep_best, struct err *err);
+/* Gradients and moments zero, every page of them and of `best` resident. */
+void params_touch(struct params *p);
 void params_release(struct params *p);
 
 /* A uniform in ±1/sqrt(in) (PEFT's kaiming_uniform with a = sqrt 5), B zero. */

@@ -17,22 +17,36 @@
 #define MICRO_TOKENS 1024
 #define MICRO_TOKENS_LEAST 64
 #define TRIAL_TOKENS 256
-#define SCRATCH_BYTES                                                                              \
-    ((size_t)64 << 20) /* kernels, threads, writing files: before the trial measures it */
+#define LOSS_ROWS 256
+#define LOSS_BYTES ((size_t)64 << 20)
+#define OTHER_SCRATCH ((size_t)12 << 20)
 #define MIB 1048576.0
 
 /* --- the largest micro-batch --- */
 
-static void see_rows(struct net_size *size, const struct sample *const *rows, int64_t count,
-                     int64_t micro) {
+static struct micro next(const struct trainer *t, const struct sample *const *rows, int64_t count) {
+    return micro_next(rows, count, t->job.micro_tokens, !t->size.dropout);
+}
+
+/* Widens t->size; true where a micro-batch has more tokens than any before: *ret_at is its first
+ * row. */
+static bool see_rows(struct trainer *t, const struct sample *const *rows, int64_t count,
+                     int64_t *ret_at) {
+    struct net_size *size = &t->size;
+    bool larger = false;
     for (int64_t at = 0; at < count;) {
-        struct micro m = micro_next(rows + at, count - at, micro, !size->dropout);
-        if (m.tokens > size->tokens) size->tokens = m.tokens;
+        struct micro m = next(t, rows + at, count - at);
+        if (m.tokens > size->tokens) {
+            size->tokens = m.tokens;
+            *ret_at = at;
+            larger = true;
+        }
         if (m.trained > size->trained) size->trained = m.trained;
         if (m.count > size->rows) size->rows = m.count;
         if (m.keys > size->keys) size->keys = m.keys;
         at += m.count;
     }
+    return larger;
 }
 
 void plan_sizes(struct trainer *t) {
@@ -44,17 +58,28 @@ void plan_sizes(struct trainer *t) {
         .recompute = j->recompute, .dropout = j->o.dropout > 0, .row_tokens = longest};
     for (int64_t step = 1; step <= j->steps; step++) {
         int64_t n = trainer_step_rows(t, step);
-        see_rows(s, t->step_rows, n, j->micro_tokens);
+        if (see_rows(t, t->step_rows, n, &t->largest.at)) t->largest.step = step;
     }
-    see_rows(s, t->valid, t->valid_count, j->micro_tokens);
+    int64_t unused;
+    see_rows(t, t->valid, t->valid_count, &unused);
 }
 
 /* --- memory --- */
 
+/* bytes of the weights that are file pages; expanded ones are in the heap and counted there */
+static size_t mapped_weights(const struct trainer *t) {
+    bool in_heap = !t->model->tensors || gguf_is(t->job.o.base);
+    return in_heap ? 0 : model_weight_bytes(t->model);
+}
+
+/* of the kernels, before the trial shows it: logits of a block of rows, packed panels, the rest */
+static size_t scratch_guess(const struct trainer *t) {
+    size_t logits = (size_t)t->config.vocab * LOSS_ROWS * sizeof(float);
+    return (logits < LOSS_BYTES ? logits : LOSS_BYTES) + OTHER_SCRATCH;
+}
+
 static size_t predicted_peak(const struct trainer *t) {
-    bool in_heap = gguf_is(t->job.o.base) || !t->model->tensors; /* expanded, so counted already */
-    size_t bytes = mem_rss_anon() + t->shared_bytes + SCRATCH_BYTES;
-    if (!in_heap) bytes += model_weight_bytes(t->model);
+    size_t bytes = mem_rss_anon() + t->shared_bytes + mapped_weights(t) + scratch_guess(t);
     bytes += params_bytes(&t->params, t->job.valid_every > 0);
     return bytes + net_bytes(&t->config, &t->params, &t->size);
 }
@@ -100,7 +125,7 @@ static double rows_flops(const struct trainer *t, const struct sample *const *ro
                          bool backward) {
     double flops = 0;
     for (int64_t at = 0; at < count;) {
-        struct micro m = micro_next(rows + at, count - at, t->job.micro_tokens, !t->size.dropout);
+        struct micro m = next(t, rows + at, count - at);
         flops += micro_flops(t, rows + at, &m, backward);
         at += m.count;
     }
@@ -117,22 +142,29 @@ static double job_flops(struct trainer *t) {
     return flops + times * rows_flops(t, t->valid, t->valid_count, false);
 }
 
-int plan_calibrate(struct trainer *t, struct err *err) {
-    (void)err;
-    int64_t micro = t->job.micro_tokens < TRIAL_TOKENS ? t->job.micro_tokens : TRIAL_TOKENS;
-    struct micro m = micro_next(t->step_rows, trainer_step_rows(t, 1), micro, !t->size.dropout);
-    struct net_batch batch = {.rows = t->step_rows,
-                              .count = m.count,
-                              .shared = m.shared,
+static void trial(struct trainer *t, const struct sample *const *rows, const struct micro *m) {
+    double loss = 0;
+    struct net_batch batch = {.rows = rows,
+                              .count = m->count,
+                              .shared = m->shared,
                               .grad_scale = 1.0f,
+                              .dropout = (float)t->job.o.dropout,
                               .backward = true};
-    double loss = 0, seconds = 0;
-    for (int round = 0; round < 2; round++) { /* the first touches memory and packs */
-        double from = clock_seconds();
-        net_run(t->net, &batch, &loss);
-        seconds = clock_seconds() - from;
-    }
-    memset(t->params.grad, 0, (size_t)t->params.n * sizeof *t->params.grad);
-    t->plan.seconds = job_flops(t) * seconds / micro_flops(t, t->step_rows, &m, true);
-    return 0;
+    net_run(t->net, &batch, &loss);
+}
+
+void plan_calibrate(struct trainer *t) {
+    int64_t count = trainer_step_rows(t, t->largest.step) - t->largest.at;
+    const struct sample *const *rows = t->step_rows + t->largest.at;
+    struct micro m = next(t, rows, count), few;
+    trial(t, rows, &m); /* all memory is touched, all scratch there */
+    few = micro_next(rows, count, TRIAL_TOKENS, !t->size.dropout);
+    if (few.keys <= t->size.keys) m = few;
+    double rate = micro_flops(t, rows, &m, true), from = clock_seconds();
+    trial(t, rows, &m);
+    rate /= clock_seconds() - from;
+    params_touch(&t->params); /* gradients of the trial go; the moments' pages come */
+    size_t resident = mem_rss_anon() + t->shared_bytes + mapped_weights(t), peak = mem_rss_peak();
+    t->plan.peak_bytes = resident > peak ? resident : peak;
+    t->plan.seconds = job_flops(t) / rate;
 }

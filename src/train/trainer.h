@@ -32,6 +32,9 @@ struct trainer {
     struct split split;
     struct params params;
     struct net_size size;
+    struct {
+        int64_t step, at; /* where the largest micro-batch is */
+    } largest;
     struct net *net;
     struct optim optim;
     const struct sample **valid; /* rows to judge by */
@@ -65,7 +68,7 @@ char *trainer_path(const struct trainer *t, const char *name); /* in OUT; caller
 int plan_choose(struct trainer *t, struct err *err);
 void plan_sizes(struct trainer *t); /* t->size from job.micro_tokens */
 /* time and memory by a short trial on real rows; leaves no trace in what is trained */
-int plan_calibrate(struct trainer *t, struct err *err);
+void plan_calibrate(struct trainer *t);
 
 /* checkpoint.c */
 int checkpoint_save(struct trainer *t, struct err *err);

@@ -1,0 +1,352 @@
+/* Whole jobs on a tiny model: the same bytes whatever happens on the way, and clear refusals. */
+#include "unit.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "train/train.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BASE "tests/fixtures/train/llama"
+
+static char *in_dir(const char *name) { return path_join(unit_dir(), name); }
+
+/* additions, as prompt and completion */
+static char *data_file(const char *name, int rows) {
+    char *path = in_dir(name);
+    struct buf b;
+    struct err err;
+    struct rng rng;
+    rng_init(&rng, 5);
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < rows; i++) {
+        int x = (int)rng_below(&rng, 50), y = (int)rng_below(&rng, 50);
+        buf_printf(&b, "{\"prompt\":\"%d+%d=\",\"completion\":\"%d\"}\n", x, y, x + y);
+    }
+    assert_int_equal(file_write_atomic(path, buf_view(&b), &err), 0);
+    buf_release(&b);
+    return path;
+}
+
+static struct train_options options(const char *data, const char *out) {
+    return (struct train_options){.base = BASE,
+                                  .data = data,
+                                  .out = out,
+                                  .rank = 4,
+                                  .dropout = -1,
+                                  .warmup_steps = -1,
+                                  .weight_decay = -1,
+                                  .clip = -1,
+                                  .holdout = -1,
+                                  .batch_size = 4,
+                                  .epochs = 2,
+                                  .seed = 7,
+                                  .threads = 1,
+                                  .dtype = NUM_F32};
+}
+
+static struct buf file_bytes(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    struct buf b;
+    struct err err;
+    buf_init(&b, 16 << 20);
+    if (file_read(path, &b, &err)) fail_msg("%s", err.msg);
+    mem_free(path);
+    return b;
+}
+
+static void expect_same_file(const char *a, const char *b, const char *name) {
+    struct buf x = file_bytes(a, name), y = file_bytes(b, name);
+    if (x.n != y.n || memcmp(x.p, y.p, x.n) != 0)
+        fail_msg("%s differs between %s and %s", name, a, b);
+    buf_release(&x);
+    buf_release(&y);
+}
+
+static void expect_same_job(const char *a, const char *b) {
+    expect_same_file(a, b, "adapter_model.safetensors");
+    expect_same_file(a, b, "metrics.jsonl");
+}
+
+static void must_run(const struct train_options *o, struct train_result *ret) {
+    struct err err;
+    if (train_run(o, NULL, NULL, ret, &err)) fail_msg("%s", err.msg);
+}
+
+static int lines(const struct buf *b) {
+    int n = 0;
+    for (size_t i = 0; i < b->n; i++) n += b->p[i] == '\n';
+    return n;
+}
+
+static void a_job_learns_and_leaves_its_files(void **state) {
+    (void)state;
+    char *data = data_file("learn.jsonl", 40), *out = in_dir("learn");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    o.epochs = 6;
+    o.lr = 2e-3;
+    must_run(&o, &r);
+    assert_int_equal(r.steps, 6 * 9); /* 5 of 40 rows are held out */
+    assert_true(r.last_loss < 0.8 * r.first_loss);
+    assert_true(r.best_valid > 0 && r.best_step > 0);
+    struct buf metrics = file_bytes(out, "metrics.jsonl"), svg = file_bytes(out, "loss.svg");
+    assert_int_equal(lines(&metrics), 54 + 9);
+    assert_non_null(strstr(svg.p, "held-out loss"));
+    char *checkpoint = path_join(out, "checkpoint");
+    assert_false(dir_exists(checkpoint));
+    buf_release(&metrics);
+    buf_release(&svg);
+    mem_free(checkpoint);
+    mem_free(out);
+    mem_free(data);
+}
+
+static void threads_and_runs_give_the_same_bytes(void **state) {
+    (void)state;
+    char *data = data_file("same.jsonl", 30), *a = in_dir("same-a"), *b = in_dir("same-b");
+    struct train_options o = options(data, a);
+    struct train_result r;
+    o.dropout = 0.1;
+    must_run(&o, &r);
+    o.out = b;
+    o.threads = 2;
+    must_run(&o, &r);
+    expect_same_job(a, b);
+    mem_free(a);
+    mem_free(b);
+    mem_free(data);
+}
+
+/* --- kills --- */
+
+/* In a child of its own: begins or goes on, killed after `us` microseconds unless 0. True when
+ * done. */
+static bool child_works(const struct train_options *o, bool begin, unsigned us) {
+    pid_t child = fork();
+    if (child == 0) {
+        struct train_result r;
+        struct err err;
+        int rc = begin ? train_run(o, NULL, NULL, &r, &err)
+                       : train_resume(o->out, 1, NULL, NULL, &r, &err);
+        if (rc) fprintf(stderr, "child: %s\n", err.msg);
+        _exit(rc ? 1 : 0);
+    }
+    if (us) {
+        usleep(us);
+        kill(child, SIGKILL);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) fail_msg("the job failed");
+    return WIFEXITED(status);
+}
+
+static void killed_jobs_end_with_the_same_bytes(void **state) {
+    (void)state;
+    char *data = data_file("kill.jsonl", 40), *whole = in_dir("kill-whole"),
+         *killed = in_dir("kill-killed");
+    char *job = path_join(killed, "job.json");
+    struct train_options o = options(data, whole);
+    struct train_result r;
+    struct rng rng;
+    rng_init(&rng, unit_seed());
+    o.dropout = 0.1;
+    o.checkpoint_seconds = 0.01;
+    must_run(&o, &r);
+    unsigned whole_us = (unsigned)(r.seconds * 1e6) + 2000;
+    o.out = killed;
+    bool done = child_works(&o, true, (unsigned)rng_below(&rng, whole_us));
+    for (int kills = 1; !done; kills++) {
+        bool begin = !file_exists(job);
+        unsigned us = kills < 6 ? (unsigned)rng_below(&rng, whole_us) + 1 : 0;
+        done = child_works(&o, begin, us);
+    }
+    expect_same_job(whole, killed);
+    mem_free(job);
+    mem_free(whole);
+    mem_free(killed);
+    mem_free(data);
+}
+
+static volatile sig_atomic_t stop_flag;
+static void stop_at_five(void *ctx, const struct train_step *s) {
+    (void)ctx;
+    if (s->step == 5) stop_flag = 1;
+}
+
+static void an_interrupted_job_goes_on(void **state) {
+    (void)state;
+    char *data = data_file("stop.jsonl", 30), *whole = in_dir("stop-whole"),
+         *stopped = in_dir("stop-stopped");
+    char *user = in_dir("stop-metrics.jsonl");
+    struct train_options o = options(data, whole);
+    struct train_result r;
+    struct err err;
+    struct train_events events = {.step = stop_at_five};
+    must_run(&o, &r);
+    o.out = stopped;
+    o.metrics = user;
+    stop_flag = 0;
+    assert_int_equal(train_run(&o, &events, &stop_flag, &r, &err), 0);
+    assert_true(r.interrupted);
+    assert_int_equal(r.steps, 5);
+    assert_int_equal(train_run(&o, NULL, NULL, &r, &err),
+                     ERR_CONFLICT); /* not twice into the same place */
+    assert_non_null(strstr(err.msg, "attune resume"));
+    assert_int_equal(train_resume(stopped, 1, NULL, NULL, &r, &err), 0);
+    expect_same_job(whole, stopped);
+    struct buf ours = file_bytes(stopped, "metrics.jsonl"),
+               theirs = file_bytes(unit_dir(), "stop-metrics.jsonl");
+    assert_int_equal(ours.n, theirs.n);
+    assert_memory_equal(ours.p, theirs.p, ours.n);
+    struct train_result again;
+    assert_int_equal(train_resume(stopped, 1, NULL, NULL, &again, &err),
+                     0); /* done: says the same */
+    assert_int_equal(again.steps, r.steps);
+    assert_true(again.last_loss == r.last_loss);
+    buf_release(&ours);
+    buf_release(&theirs);
+    mem_free(user);
+    mem_free(whole);
+    mem_free(stopped);
+    mem_free(data);
+}
+
+/* --- refusals --- */
+
+static void interrupted_at_five(const struct train_options *o) {
+    struct train_events events = {.step = stop_at_five};
+    struct train_result r;
+    struct err err;
+    stop_flag = 0;
+    if (train_run(o, &events, &stop_flag, &r, &err)) fail_msg("%s", err.msg);
+    assert_true(r.interrupted);
+}
+
+static void resume_refuses_changed_data(void **state) {
+    (void)state;
+    char *data = data_file("changed.jsonl", 30), *out = in_dir("changed");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    struct err err;
+    interrupted_at_five(&o);
+    mem_free(data_file("changed.jsonl", 31));
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.msg, "changed.jsonl"));
+    mem_free(out);
+    mem_free(data);
+}
+
+static void a_damaged_checkpoint_is_named(void **state) {
+    (void)state;
+    char *data = data_file("damaged.jsonl", 30), *out = in_dir("damaged");
+    char *path = path_join(out, "checkpoint/state.safetensors");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    struct err err;
+    interrupted_at_five(&o);
+    int64_t size;
+    assert_int_equal(file_size(path, &size, &err), 0);
+    assert_int_equal(truncate(path, size / 2), 0);
+    assert_true(train_resume(out, 1, NULL, NULL, &r, &err) < 0);
+    assert_non_null(strstr(err.msg, "state.safetensors"));
+    mem_free(path);
+    mem_free(out);
+    mem_free(data);
+}
+
+static ssize_t disk_is_full(int fd, const void *p, size_t n) {
+    if (n > 4096) { /* the checkpoint's data; metrics lines still fit */
+        errno = ENOSPC;
+        return -1;
+    }
+    return write(fd, p, n);
+}
+static int sync_nothing(int fd) {
+    (void)fd;
+    return 0;
+}
+static int plain_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+static const struct file_ops full_disk = {plain_open, disk_is_full, sync_nothing, rename,
+                                          ftruncate};
+
+static void fill_disk_at_eight(void *ctx, const struct train_step *s) {
+    (void)ctx;
+    if (s->step == 8) file_ops_set(&full_disk);
+}
+
+static void a_full_disk_leaves_the_last_checkpoint(void **state) {
+    (void)state;
+    char *data = data_file("full.jsonl", 40), *whole = in_dir("full-whole"), *out = in_dir("full");
+    struct train_options o = options(data, whole);
+    struct train_result r;
+    struct err err;
+    struct train_events events = {.step = fill_disk_at_eight};
+    o.checkpoint_seconds = 1e-9;
+    must_run(&o, &r);
+    o.out = out;
+    int rc = train_run(&o, &events, NULL, &r, &err);
+    file_ops_set(NULL);
+    assert_int_equal(rc, ERR_FULL);
+    assert_non_null(strstr(err.msg, "checkpoint of step 8"));
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
+    expect_same_job(whole, out);
+    mem_free(whole);
+    mem_free(out);
+    mem_free(data);
+}
+
+static void a_small_budget_is_refused_before_step_1(void **state) {
+    (void)state;
+    char *data = data_file("budget.jsonl", 30), *out = in_dir("budget");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    struct err err;
+    o.memory_bytes = 1 << 20;
+    assert_int_equal(train_run(&o, NULL, NULL, &r, &err), ERR_LIMIT);
+    assert_non_null(strstr(err.msg, "--memory"));
+    mem_free(out);
+    mem_free(data);
+}
+
+static void wrong_options_are_named(void **state) {
+    (void)state;
+    static const struct {
+        struct train_options o;
+        const char *says;
+    } cases[] = {
+        {{.base = BASE, .data = "x", .out = "y", .epochs = 1, .steps = 1}, "--epochs and --steps"},
+        {{.base = BASE, .data = "x", .out = "y", .dropout = 1}, "--dropout 1"},
+        {{.base = BASE, .data = "x", .out = "y", .holdout = 1.5}, "--holdout 1.5"},
+        {{.base = BASE, .data = "x", .out = "y", .method = TRAIN_FULL, .init = "z"}, "--init"},
+        {{.base = BASE, .data = "x", .out = "y", .from_scratch = true}, "--method full"},
+        {{.data = "x", .out = "y"}, "--base"},
+    };
+    struct train_result r;
+    struct err err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(train_run(&cases[i].o, NULL, NULL, &r, &err), ERR_USAGE);
+        if (!strstr(err.msg, cases[i].says))
+            fail_msg("\"%s\" does not say %s", err.msg, cases[i].says);
+    }
+}
+
+UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
+           cmocka_unit_test(threads_and_runs_give_the_same_bytes),
+           cmocka_unit_test(killed_jobs_end_with_the_same_bytes),
+           cmocka_unit_test(an_interrupted_job_goes_on),
+           cmocka_unit_test(resume_refuses_changed_data),
+           cmocka_unit_test(a_damaged_checkpoint_is_named),
+           cmocka_unit_test(a_full_disk_leaves_the_last_checkpoint),
+           cmocka_unit_test(a_small_budget_is_refused_before_step_1),
+           cmocka_unit_test(wrong_options_are_named))
