@@ -90,6 +90,7 @@ int cmd_tune(int argc, char **argv) {
         {"seed", "S", OPT_U64, &o.seed, "default: 42", 0, NULL},
         {"dtype", "f32|bf16", OPT_STR, &w.dtype, "arithmetic (default: the machine's best)", 0, NULL},
         {"threads", "N", OPT_INT, &o.threads, "default: all cores; does not change the result", 1, NULL},
+        {"checkpoint-seconds", "X", OPT_DOUBLE, &o.checkpoint_seconds, "between checkpoints (default: 30)", 0, NULL},
         {"memory", "SIZE", OPT_SIZE, &o.memory_bytes, "budget, e.g. 3G (default: what is free)", 0, NULL},
         {0}};
     struct usage u = {
