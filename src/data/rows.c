@@ -12,7 +12,7 @@
 
 #define LINE_MAX_BYTES ((size_t)64 << 20)
 #define NESTING_MAX 100
-#define WHERE_MAX 200
+#define WHERE_MAX 260
 
 struct reader {
     const char *file;
@@ -235,7 +235,7 @@ static int row_kind_of(struct reader *r, const json_t *row, enum row_kind *ret) 
 }
 
 static int check_row(struct reader *r, const json_t *row) {
-    enum row_kind kind;
+    enum row_kind kind = ROW_TEXT;
     if (row_kind_of(r, row, &kind)) return r->err->code;
     if (r->rows.count == 0) r->rows.kind = kind;
     if (kind != r->rows.kind)

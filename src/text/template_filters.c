@@ -378,7 +378,7 @@ static struct value f_capitalize(struct run *r, struct value v, const struct arg
 }
 static struct value f_string(struct run *r, struct value v, const struct args *a) {
     (void)a;
-    return v_str(v_text(r, v));
+    return v.type == V_STR ? v : v_str(v_text(r, v));
 }
 
 /* Words begin after white space, "-" and opening brackets: jinja's own rule, not str.title's. */
@@ -477,21 +477,8 @@ static struct value f_center(struct run *r, struct value v, const struct args *a
 }
 
 static struct value f_escape(struct run *r, struct value v, const struct args *a) {
-    struct str s = v_text(r, v);
-    struct buf b;
     (void)a;
-    buf_init(&b, RUN_BYTES);
-    for (size_t i = 0; i < s.n; i++) {
-        switch (s.p[i]) {
-        case '&': buf_z(&b, "&amp;"); break;
-        case '<': buf_z(&b, "&lt;"); break;
-        case '>': buf_z(&b, "&gt;"); break;
-        case '\'': buf_z(&b, "&#39;"); break;
-        case '"': buf_z(&b, "&#34;"); break;
-        default: buf_byte(&b, s.p[i]);
-        }
-    }
-    return v_take(r, &b);
+    return v.markup ? v : str_escape(r, v_text(r, v));
 }
 
 static struct value f_urlencode(struct run *r, struct value v, const struct args *a) {
@@ -642,7 +629,9 @@ static struct value f_default(struct run *r, struct value v, const struct args *
 
 static struct value f_safe(struct run *r, struct value v, const struct args *a) {
     (void)a;
-    return v_str(v_text(r, v));
+    v = v_str(v_text(r, v));
+    v.markup = true;
+    return v;
 }
 
 static struct value f_attr(struct run *r, struct value v, const struct args *a) {

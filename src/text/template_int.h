@@ -16,8 +16,8 @@
 #define TEMPLATE_MAX_BYTES ((size_t)1 << 20)
 #define TEMPLATE_DEPTH 150 /* nesting of the source, and height of the tree over 4 */
 #define RUN_DEPTH 1500     /* nested evaluations */
-#define RUN_STEPS 50000000 /* evaluations, iterations, compared or copied bytes / 64 */
-#define RUN_BYTES ((size_t)1 << 30)
+#define RUN_STEPS 20000000 /* evaluations, iterations, bytes copied or compared / 64 */
+#define RUN_BYTES ((size_t)256 << 20)
 #define RANGE_MAX 100000 /* jinja's sandbox */
 
 enum token_type {

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define BRACKETS_MAX 256
@@ -300,10 +301,11 @@ static void lex_number(struct lexer *x) {
     struct token *t = add(x, end > whole ? T_FLOAT : T_INT, (struct str){0});
     if (end > whole)
         t->f = strtod(text, NULL);
-    else if (n > 18)
-        fail(x, "the number %s does not fit in 64 bits", text);
-    else
+    else {
+        errno = 0;
         t->i = strtoll(text, NULL, 10);
+        if (errno == ERANGE) fail(x, "the number %.40s does not fit in 64 bits", text);
+    }
     advance(x, end);
 }
 

@@ -86,12 +86,17 @@ static struct value float_arith(struct run *r, char op, double a, double b) {
     return v_float(m != 0 && (m < 0) != (b < 0) ? m + b : m);
 }
 
-static struct value str_add(struct run *r, struct str a, struct str b) {
+static struct value str_add(struct run *r, struct value a, struct value b) {
+    bool markup = a.markup || b.markup;
+    if (markup && !a.markup) a = str_escape(r, a.u.s);
+    if (markup && !b.markup) b = str_escape(r, b.u.s);
     struct buf out;
     buf_init(&out, RUN_BYTES);
-    buf_str(&out, a);
-    buf_str(&out, b);
-    return v_take(r, &out);
+    buf_str(&out, a.u.s);
+    buf_str(&out, b.u.s);
+    struct value v = v_take(r, &out);
+    v.markup = markup;
+    return v;
 }
 
 static struct value seq_join(struct run *r, struct value a, struct value b) {
@@ -126,7 +131,7 @@ struct value v_arith(struct run *r, char op, struct value a, struct value b) {
     if (run_failed(r)) return v_none();
     if (v_is_int(a) && v_is_int(b)) return int_arith(r, op, v_as_int(a), v_as_int(b));
     if (v_is_number(a) && v_is_number(b)) return float_arith(r, op, v_as_double(a), v_as_double(b));
-    if (op == '+' && a.type == V_STR && b.type == V_STR) return str_add(r, a.u.s, b.u.s);
+    if (op == '+' && a.type == V_STR && b.type == V_STR) return str_add(r, a, b);
     if (op == '+' && a.type == b.type && (a.type == V_LIST || a.type == V_TUPLE))
         return seq_join(r, a, b);
     if (op == '*' && repeatable(a) && v_is_int(b)) return repeat(r, a, v_as_int(b));

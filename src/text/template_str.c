@@ -40,6 +40,23 @@ struct value str_strip(struct str s, const struct str *chars, bool left, bool ri
     return v_str(s);
 }
 
+struct value str_escape(struct run *r, struct str s) {
+    static const char *const entities[] = {"&&amp;", "<&lt;", ">&gt;", "'&#39;", "\"&#34;"};
+    struct buf b;
+    buf_init(&b, RUN_BYTES);
+    for (size_t i = 0; i < s.n; i++) {
+        size_t k = 0;
+        while (k < 5 && entities[k][0] != s.p[i]) k++;
+        if (k < 5)
+            buf_z(&b, entities[k] + 1);
+        else
+            buf_byte(&b, s.p[i]);
+    }
+    struct value v = v_take(r, &b);
+    v.markup = true;
+    return v;
+}
+
 /* count < 0: all */
 struct value str_replace(struct run *r, struct str s, struct str old, struct str with,
                          int64_t count) {

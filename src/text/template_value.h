@@ -36,6 +36,7 @@ enum value_type {
 
 struct value {
     enum value_type type;
+    bool markup; /* a string that passed |safe: what is added to it is escaped */
     union {
         bool b;
         int64_t i;
@@ -171,6 +172,7 @@ struct value method_call(struct run *r, const struct method *m, const struct arg
 
 struct value str_format(struct run *r, struct str format, const struct args *a); /* "{}".format */
 struct value str_percent(struct run *r, struct str format, struct value args);   /* "%s" % x */
+struct value str_escape(struct run *r, struct str s); /* for HTML; the result is markup */
 struct value str_strip(struct str s, const struct str *chars, bool left, bool right);
 struct value str_replace(struct run *r, struct str s, struct str old, struct str with,
                          int64_t count);
