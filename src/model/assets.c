@@ -216,10 +216,5 @@ int assets_template(const char *path, bool want_tools, struct chat_template **re
 
 int assets_render(const struct chat_template *t, const struct tokenizer *tok, const json_t *vars,
                   bool add_generation_prompt, struct buf *out, struct err *err) {
-    json_t *all = json_copy((json_t *)(uintptr_t)vars);
-    json_object_update_missing(all, (json_t *)(uintptr_t)tokenizer_special_map(tok));
-    json_object_set_new(all, "add_generation_prompt", json_boolean(add_generation_prompt));
-    int rc = template_render(t, all, out, err);
-    json_decref(all);
-    return rc;
+    return template_render_chat(t, vars, tokenizer_special_map(tok), add_generation_prompt, out, err);
 }
