@@ -20,8 +20,8 @@ float f16_to_f32(uint16_t h) {
 uint16_t f32_to_bf16(float f) {
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
-    if ((bits & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(bits >> 16 | 64); /* a quiet NaN */
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+    uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, quiet_nan = bits >> 16 | 64;
+    return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet_nan : rounded);
 }
 
 static float half_at(const unsigned char *p) { return f16_to_f32((uint16_t)(p[0] | p[1] << 8)); }
@@ -203,12 +203,18 @@ void dequant_f32(const struct block_type *type, const void *blocks, size_t count
     for (size_t i = 0; i < count; i += type->elements, b += type->bytes) type->expand(b, out + i);
 }
 
+/* a fixed count, so that the compiler makes vectors of it */
+static void round_32(const float *restrict in, uint16_t *restrict out) {
+    for (int i = 0; i < 32; i++) out[i] = f32_to_bf16(in[i]);
+}
+
 void dequant_bf16(const struct block_type *type, const void *blocks, size_t count, uint16_t *out) {
     const unsigned char *b = blocks;
     float values[DEQUANT_BLOCK_MAX];
     assert(type->expand && count % type->elements == 0);
     for (size_t i = 0; i < count; i += type->elements, b += type->bytes) {
         type->expand(b, values);
-        for (size_t k = 0; k < type->elements; k++) out[i + k] = f32_to_bf16(values[k]);
+        if (type->elements == 1) out[i] = f32_to_bf16(values[0]);
+        for (size_t k = 0; k + 32 <= type->elements; k += 32) round_32(values + k, out + i + k);
     }
 }

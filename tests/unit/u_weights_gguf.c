@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "weights/gguf.h"
+#include "weights/gguf_int.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -127,21 +127,21 @@ static void getters_check_kind_and_range(void **state) {
     gguf_close(g);
 }
 
-/* A file cut anywhere, or with any byte of its tables changed, is refused or read within bounds. */
+/* The image is a copy of its exact size, so that the address sanitizer sees a read past its end. */
 static void every_cut_is_an_error(void **state) {
     (void)state;
     struct err err;
     struct buf b;
     buf_init(&b, 1 << 20);
     assert_int_equal(file_read(FIXTURES "llama.gguf", &b, &err), 0);
-    char *path = path_join(unit_dir(), "cut.gguf");
-    for (size_t n = 0; n < b.n; n += n < 300 ? 7 : 997) {
+    for (size_t n = 0; n < b.n; n += n < 6000 ? 1 : 997) {
         struct gguf *g = NULL;
-        assert_int_equal(file_write_atomic(path, (struct str){b.p, n}, &err), 0);
-        assert_int_equal(gguf_open(path, &g, &err), ERR_CORRUPT);
+        char *image = mem_alloc(n);
+        if (n) memcpy(image, b.p, n);
+        assert_int_equal(gguf_parse((struct str){image, n}, "cut.gguf", &g, &err), ERR_CORRUPT);
         assert_non_null(strstr(err.msg, "cut.gguf"));
+        mem_free(image);
     }
-    mem_free(path);
     buf_release(&b);
 }
 
@@ -177,7 +177,6 @@ static void headers_that_lie_are_named(void **state) {
         assert_true(gguf_open(path, &g, &err) < 0);
         if (!strstr(err.msg, cases[i].says)) print_error("%s: %s\n", cases[i].says, err.msg);
         assert_non_null(strstr(err.msg, cases[i].says));
-        mem_free(path);
     }
 }
 
