@@ -152,8 +152,8 @@ static int open_staging(const char *dir, const char *spec, struct err *err) {
 int pull_fetch(const char *spec, const char *name, const struct pull_options *o, struct pulled *ret,
                struct err *err) {
     static const struct pull_options none;
-    enum spec_kind kind;
-    const char *rest;
+    enum spec_kind kind = SPEC_URL;
+    const char *rest = spec;
     int rc = read_spec(spec, &kind, &rest, err);
     if (!rc && kind == SPEC_URL) rc = check_url_file(url_file(rest), err);
     if (rc) return rc;

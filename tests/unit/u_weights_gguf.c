@@ -171,10 +171,8 @@ static void headers_that_lie_are_named(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err err;
         struct gguf *g = NULL;
-        char *path = path_join(unit_dir(), "lie.gguf");
-        assert_int_equal(file_write_atomic(path, (struct str){cases[i].bytes, cases[i].n}, &err),
-                         0);
-        assert_true(gguf_open(path, &g, &err) < 0);
+        struct str image = {cases[i].bytes, cases[i].n};
+        assert_true(gguf_parse(image, "lie.gguf", &g, &err) < 0);
         if (!strstr(err.msg, cases[i].says)) print_error("%s: %s\n", cases[i].says, err.msg);
         assert_non_null(strstr(err.msg, cases[i].says));
     }
@@ -201,6 +199,9 @@ static void the_quantised_twin_is_near_its_f32_original(void **state) {
     char *dir = path_join(models, "tinystories-656k");
     if (!file_exists(file)) {
         print_message("skipped: no %s\n", file);
+        mem_free(models);
+        mem_free(file);
+        mem_free(dir);
         skip();
     }
     struct tensors *t = open_gguf(file, TENSOR_F32), *want = NULL;
