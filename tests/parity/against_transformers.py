@@ -93,8 +93,13 @@ def rows():
 
 
 def encoded(row):
+    """ids, and how many are context: where prompt and completion share a token, it is trained"""
     full = tok(row["prompt"] + row["completion"], add_special_tokens=True)["input_ids"] + [tok.eos_token_id]
-    return full, len(tok(row["prompt"])["input_ids"])
+    prompt = tok(row["prompt"])["input_ids"]
+    n = 0
+    while n < len(prompt) and prompt[n] == full[n]:
+        n += 1
+    return full, n
 
 
 def reference_losses(model, data, steps, batch, lr, decay, warmup, clip=1.0):
