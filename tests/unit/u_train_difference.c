@@ -35,7 +35,8 @@ static void linear(const struct twin *w, int64_t layer, int k, const double *x, 
     for (int64_t o = 0; o < lin->out; o++) {
         y[o] = lin->bias ? (double)lin->bias[o] : 0;
         for (int64_t i = 0; i < lin->in; i++) y[o] += (double)weight[o * lin->w.ld + i] * x[i];
-        for (int64_t r = 0; r < w->p->rank; r++) y[o] += (double)w->p->scale * b[o * w->p->rank + r] * low[r];
+        for (int64_t r = 0; r < w->p->rank; r++)
+            y[o] += (double)w->p->scale * b[o * w->p->rank + r] * low[r];
     }
 }
 
@@ -60,14 +61,16 @@ static void rotate(const struct twin *w, double *x, int64_t heads, int position)
 }
 
 /* row t of the attention: queries of all heads over keys 0..t */
-static void attend(const struct twin *w, int t, const double *q, double (*k)[WIDEST], double (*v)[WIDEST], double *out) {
+static void attend(const struct twin *w, int t, const double *q, double (*k)[WIDEST],
+                   double (*v)[WIDEST], double *out) {
     const struct model_config *c = &w->m->config;
     for (int64_t h = 0; h < c->heads; h++) {
         int64_t from = h / (c->heads / c->kv_heads) * c->head_dim;
         double p[TOKENS], sum = 0;
         for (int s = 0; s <= t; s++) {
             double dot = 0;
-            for (int64_t i = 0; i < c->head_dim; i++) dot += q[h * c->head_dim + i] * k[s][from + i];
+            for (int64_t i = 0; i < c->head_dim; i++)
+                dot += q[h * c->head_dim + i] * k[s][from + i];
             sum += p[s] = exp(dot / sqrt((double)c->head_dim));
         }
         for (int64_t i = 0; i < c->head_dim; i++) {
@@ -80,7 +83,8 @@ static void attend(const struct twin *w, int t, const double *q, double (*k)[WID
 
 static void layer_forward(const struct twin *w, int64_t l, double (*x)[WIDEST]) {
     const struct model_config *c = &w->m->config;
-    double q[TOKENS][WIDEST], k[TOKENS][WIDEST], v[TOKENS][WIDEST], n[WIDEST], y[WIDEST], gate[WIDEST], up[WIDEST];
+    double q[TOKENS][WIDEST], k[TOKENS][WIDEST], v[TOKENS][WIDEST], n[WIDEST], y[WIDEST],
+        gate[WIDEST], up[WIDEST];
     for (int t = 0; t < TOKENS; t++) {
         norm(w, w->m->layers[l].attn_norm, x[t], n);
         linear(w, l, LIN_Q, n, q[t]);
@@ -143,11 +147,14 @@ static double net_gradient(struct num *num, const struct twin *w, struct params 
     float train[TOKENS] = {0};
     for (int t = FIRST_TRAINED; t < TOKENS; t++) train[t] = 1;
     int trained = TOKENS - FIRST_TRAINED;
-    struct sample row = {.ids = w->ids, .train = train, .n = TOKENS, .trained = trained, .weight = trained};
+    struct sample row = {
+        .ids = w->ids, .train = train, .n = TOKENS, .trained = trained, .weight = trained};
     const struct sample *rows[] = {&row};
     double loss = 0;
     assert_int_equal(net_open(num, &weights, p, &size, &net, &err), 0);
-    net_run(net, &(struct net_batch){.rows = rows, .count = 1, .grad_scale = 1.0f / (float)trained, .backward = true},
+    net_run(net,
+            &(struct net_batch){
+                .rows = rows, .count = 1, .grad_scale = 1.0f / (float)trained, .backward = true},
             &loss);
     net_close(net);
     return loss / trained;
@@ -165,8 +172,10 @@ static void gradients_are_the_slopes_of_the_loss(void **state) {
     rng_init(&rng, unit_seed());
     assert_int_equal(model_open(BASE, &(struct model_options){.weights_only = true}, &m, &err), 0);
     assert_int_equal(adapter_open(m, BASE "/adapter", &a, warning, &err), 0);
-    struct num *num = num_new(&(struct num_options){.threads = 1, .compute = NUM_F32, .isa = NUM_SCALAR});
-    params_layout_lora(&m->config, &(struct lora_shape){a->rank, a->scale, (1u << LIN_COUNT) - 1}, &p);
+    struct num *num =
+        num_new(&(struct num_options){.threads = 1, .compute = NUM_F32, .isa = NUM_SCALAR});
+    params_layout_lora(&m->config, &(struct lora_shape){a->rank, a->scale, (1u << LIN_COUNT) - 1},
+                       &p);
     assert_int_equal(params_allocate(&p, false, &err), 0);
     assert_int_equal(params_load_adapter(&p, a, "", &err), 0);
     w = (struct twin){.m = m, .p = &p, .value = mem_alloc((size_t)p.n * sizeof(double))};
@@ -178,7 +187,8 @@ static void gradients_are_the_slopes_of_the_loss(void **state) {
         const struct param *t = &p.list[i];
         double off = 0, size = 0;
         for (int k = 0; k < PROBES; k++) {
-            int64_t at = t->offset + (int64_t)rng_below(&rng, (uint64_t)(t->shape[0] * t->shape[1]));
+            int64_t at =
+                t->offset + (int64_t)rng_below(&rng, (uint64_t)(t->shape[0] * t->shape[1]));
             double slope = difference(&w, at);
             off += (slope - (double)p.grad[at]) * (slope - (double)p.grad[at]);
             size += slope * slope;
