@@ -379,7 +379,7 @@ static struct seq *chars_of(struct run *r, struct str s) {
 static struct seq *drain(struct run *r, struct seq *it) {
     struct seq *left = v_seq(r, V_LIST, 0).u.seq;
     if (r->failed) return left;
-    left->v = it->v + it->at;
+    if (it->at < it->n) left->v = it->v + it->at;
     left->n = it->n - it->at;
     it->at = it->n;
     return left;
