@@ -20,11 +20,11 @@ double optim_lr(const struct optim *o, int64_t step) {
 double optim_step(struct num *num, const struct optim *o, struct params *p, int64_t step) {
     double norm = sqrt(num_sum_squares(num, p->grad, p->n));
     double scale = o->clip > 0 && norm > o->clip ? o->clip / (norm + 1e-6) : 1.0;
-    struct adamw adamw = {.lr = (float)optim_lr(o, step),
-                          .beta1 = 0.9f,
-                          .beta2 = 0.999f,
-                          .eps = 1e-8f,
-                          .weight_decay = (float)o->weight_decay,
+    struct adamw adamw = {.lr = optim_lr(o, step),
+                          .beta1 = 0.9,
+                          .beta2 = 0.999,
+                          .eps = 1e-8,
+                          .weight_decay = o->weight_decay,
                           .grad_scale = (float)scale,
                           .step = step};
     adamw_step(num, &adamw, p->value, p->m, p->v, p->grad, p->n);
