@@ -4,6 +4,10 @@
 
 #include <pthread.h>
 
+struct class_run {
+    uint32_t first;
+    uint16_t bits;
+};
 #include "text/charclass_data.h"
 
 #define RUNS (sizeof class_runs / sizeof *class_runs)
@@ -12,12 +16,12 @@
 uint16_t charclass_index[0x110000 / CHARCLASS_BLOCK];
 uint16_t (*charclass_blocks)[CHARCLASS_BLOCK];
 
-static unsigned run_first(size_t i) { return i < RUNS ? class_runs[i] >> 11 : LAST_CP + 1; }
-static unsigned run_bits(size_t i) { return class_runs[i] & 0x7FF; }
+static unsigned run_first(size_t i) { return i < RUNS ? class_runs[i].first : LAST_CP + 1; }
+static unsigned run_bits(size_t i) { return class_runs[i].bits; }
 
 /* Most blocks lie in one long run: those of equal bits share one block. */
 static void build(void) {
-    enum { BLOCKS = 0x110000 / CHARCLASS_BLOCK, BITS = 0x800 };
+    enum { BLOCKS = 0x110000 / CHARCLASS_BLOCK, BITS = 0x1000 };
     uint16_t uniform[BITS] = {0}; /* block of this one value, plus one */
     size_t cap = 0, count = 0, run = 0;
     for (unsigned b = 0; b < BLOCKS; b++) {

@@ -21,6 +21,7 @@ enum char_class {
     CH_ACCENT = 256,     /* what the StripAccents normalizer removes */
     CH_DIGIT = 512,      /* \d */
     CH_UNSTABLE = 1024,  /* NFC may change a text only where one of these stands */
+    CH_PLAIN = 2048,     /* newer than the normalizers' Unicode: they leave it alone */
 };
 
 #define CHARCLASS_BLOCK 128

@@ -132,11 +132,8 @@ static bool is_stable(struct str s) {
     return true;
 }
 
-static int compose(enum normalize_kind kind, struct str s, struct buf *out, struct err *err) {
-    utf8proc_option_t options = UTF8PROC_STABLE;
-    options |=
-        kind == NORMALIZE_NFC || kind == NORMALIZE_NFKC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-    if (kind == NORMALIZE_NFKC || kind == NORMALIZE_NFKD) options |= UTF8PROC_COMPAT;
+static int compose_known(utf8proc_option_t options, struct str s, struct buf *out,
+                         struct err *err) {
     utf8proc_uint8_t *mapped = NULL;
     utf8proc_ssize_t n =
         utf8proc_map((const utf8proc_uint8_t *)s.p, (utf8proc_ssize_t)s.n, &mapped, options);
@@ -144,6 +141,25 @@ static int compose(enum normalize_kind kind, struct str s, struct buf *out, stru
     buf_add(out, mapped, (size_t)n);
     free(mapped);
     return 0;
+}
+
+/* utf8proc follows a later Unicode than the package's normalizers, to whom some marks are ordinary
+ * characters: those part the text. */
+static int compose(enum normalize_kind kind, struct str s, struct buf *out, struct err *err) {
+    utf8proc_option_t options = UTF8PROC_STABLE;
+    options |=
+        kind == NORMALIZE_NFC || kind == NORMALIZE_NFKC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
+    if (kind == NORMALIZE_NFKC || kind == NORMALIZE_NFKD) options |= UTF8PROC_COMPAT;
+    size_t done = 0, n;
+    int rc = 0;
+    for (size_t i = 0; i < s.n && !rc; i += n) {
+        if (!(char_class(char_at(s.p + i, &n)) & CH_PLAIN)) continue;
+        if (done < i) rc = compose_known(options, (struct str){s.p + done, i - done}, out, err);
+        buf_add(out, s.p + i, n);
+        done = i + n;
+    }
+    if (!rc && done < s.n) rc = compose_known(options, str_from(s, done), out, err);
+    return rc;
 }
 
 static void lowercase(struct str s, struct buf *out) {

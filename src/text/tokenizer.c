@@ -34,6 +34,7 @@ void tokenizer_free(struct tokenizer *t) {
     token_list_release(&t->after);
     mem_free(t->tokens);
     mem_free(t->raw);
+    mem_free(t->shown);
     mem_free(t->special);
     mem_free(t->merges);
     mem_free(t->added);
@@ -155,7 +156,9 @@ static int fill_added(struct tokenizer *t, struct err *err) {
         struct str form;
         bool moved;
         rc = normalize(&t->normalizer, a->content, work, &form, &moved, err);
-        if (!rc) added_set_put(&t->in_normal_form, arena_str(&t->strings, form), (int32_t)i);
+        if (rc) break;
+        t->shown[a->id] = arena_str(&t->strings, form);
+        added_set_put(&t->in_normal_form, t->shown[a->id], (int32_t)i);
     }
     buf_release(&work[0]);
     buf_release(&work[1]);
@@ -165,6 +168,8 @@ static int fill_added(struct tokenizer *t, struct err *err) {
 int tokenizer_finish(struct tokenizer *t, struct err *err) {
     tokenizer_trim(t);
     t->special = mem_zalloc((size_t)t->size + 1, sizeof *t->special);
+    t->shown = mem_zalloc((size_t)t->size + 1, sizeof *t->shown);
+    memcpy(t->shown, t->tokens, (size_t)t->size * sizeof *t->shown);
     int rc = fill_added(t, err);
     if (!rc) rc = fill_raw(t, err);
     if (rc) return rc;
@@ -295,7 +300,7 @@ int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, b
     pieces_init(&tokens, 4 * TOKENIZER_TEXT_MAX);
     for (int64_t i = 0; i < n; i++)
         if (has(t, ids[i]) && !(skip_special && t->special[ids[i]]))
-            pieces_add(&tokens, t->tokens[ids[i]]);
+            pieces_add(&tokens, t->shown[ids[i]]);
     int rc = decode_pieces(&t->decoder, &tokens, out, err);
     pieces_release(&tokens);
     return rc;

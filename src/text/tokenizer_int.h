@@ -24,6 +24,7 @@ struct tokenizer {
 
     struct str *tokens; /* by id, as in the file; p NULL where there is none */
     struct str *raw;    /* by id: the bytes a token stands for inside a text */
+    struct str *shown;  /* by id: what the decoder gets: of some added tokens the normal form */
     bool *special;      /* by id */
     int64_t size;
     struct str_map ids; /* of `tokens` */
@@ -41,6 +42,7 @@ struct tokenizer {
     struct decoder decoder;
     struct token_list before, after; /* what the post-processor puts around a text */
 
+    bool ties; /* merges of different tokens share a rank: no tokenizer.json says that */
     json_t *special_map;
 };
 

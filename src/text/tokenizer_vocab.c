@@ -265,7 +265,9 @@ static int take_merges(struct tokenizer *t, struct merge_list *m, struct err *er
     uint32_t rank = 0;
     for (size_t i = 0; i < m->count && !rc; i++) {
         const struct scored_merge *s = &m->list[i];
-        if (i && s->score != m->list[i - 1].score) rank++;
+        bool same = i && s->score == m->list[i - 1].score;
+        if (i && !same) rank++;
+        if (same && s->id != m->list[i - 1].id) t->ties = true;
         bpe_add_merge(&t->bpe, s->left, s->right, rank, s->id);
         if (s->left < t->size && s->right < t->size)
             t->merges[t->merge_count++] = (struct merge_pair){s->left, s->right};

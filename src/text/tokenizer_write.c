@@ -68,7 +68,7 @@ static void write_model(const struct tokenizer *t, struct buf *out) {
     buf_z(out, "}");
 }
 
-int tokenizer_write_json(const struct tokenizer *t, struct buf *out, struct err *err) {
+static void write_all(const struct tokenizer *t, struct buf *out) {
     buf_z(out, "{\n\"version\":\"1.0\",\n\"truncation\":null,\n\"padding\":null,\n");
     write_added(t, out);
     write_member(out, "normalizer", json_object_get(t->spec, "normalizer"));
@@ -77,18 +77,25 @@ int tokenizer_write_json(const struct tokenizer *t, struct buf *out, struct err 
     write_member(out, "decoder", json_object_get(t->spec, "decoder"));
     write_model(t, out);
     buf_z(out, "}\n");
-    return buf_ok(out)
-               ? 0
-               : err_set(err, ERR_LIMIT, "tokenizer.json would be longer than %zu bytes", out->max);
+}
+
+int tokenizer_write_json(const struct tokenizer *t, struct buf *out, struct err *err) {
+    if (t->ties)
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "tokens of this vocabulary share their scores; no tokenizer.json gives its ids");
+    write_all(t, out);
+    if (buf_ok(out)) return 0;
+    return err_set(err, ERR_LIMIT, "tokenizer.json would be longer than %zu bytes", out->max);
 }
 
 /* The hash is over the tokenizer.json that tokenizer_write_json gives: the same behaviour from
  * other files (vocab.json + merges.txt) has the same hash. */
 void tokenizer_hash(const struct tokenizer *t, char hex[65]) {
     struct buf b;
-    struct err err;
     buf_init(&b, SIZE_MAX);
-    tokenizer_write_json(t, &b, &err);
+    write_all(t, &b);
+    if (t->ties) buf_z(&b, "leftmost of equal scores");
     sha256_of(buf_view(&b), hex);
     buf_release(&b);
 }

@@ -4,6 +4,8 @@ sees there (its regex engine, Rust's char methods and its own tables differ in U
 
     python tests/parity/unicode_classes.py > src/text/charclass_data.h
 """
+import unicodedata
+
 import numpy as np
 from tokenizers import Regex, __version__, normalizers, pre_tokenizers
 
@@ -42,13 +44,39 @@ def stripped():
     return out
 
 
+FORMS = [normalizers.NFC(), normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD()]
+
+
 def nfc_unstable(marks):
     """NFC may change a text only where one of these stands"""
-    nfc = normalizers.NFC()
     out = marks.copy()
-    out[[c for c in POINTS if nfc.normalize_str(chr(c)) != chr(c)]] = True
+    out[[c for c in POINTS if FORMS[0].normalize_str(chr(c)) != chr(c)]] = True
     out[0x1161:0x1176] = True  # Hangul vowels and finals join what is before them
     out[0x11A8:0x11C3] = True
+    return out
+
+
+def is_reordered(c):
+    """the package knows a combining class for c"""
+    nfd = FORMS[1].normalize_str
+    return nfd("\u0345" + chr(c)) != "\u0345" + nfd(chr(c)) or nfd(chr(c) + "\u0334") != nfd(chr(c)) + "\u0334"
+
+
+def unknown_to_normalizers():
+    """plain characters to the package's normalizers (Unicode 9), but not to later versions"""
+    out = np.zeros(COUNT, bool)
+    for c in POINTS:
+        char = chr(c)
+        later = unicodedata.combining(char) or unicodedata.category(char) == "Cn"
+        if any(unicodedata.normalize(f, char) != char for f in ("NFC", "NFKD")):
+            if all(f.normalize_str(char) == char for f in FORMS):
+                later = True
+                out[[ord(part) for part in unicodedata.normalize("NFD", char) if part != char]] = True
+        if later and all(f.normalize_str(char) == char for f in FORMS) and not is_reordered(c):
+            out[c] = True
+    for c in np.nonzero(out)[0]:  # parts of old characters stay
+        if is_reordered(int(c)) or unicodedata.category(chr(c)) != "Cn" and ord(chr(c)) < 0x300:
+            out[c] = False
     return out
 
 
@@ -69,6 +97,7 @@ def columns():
         stripped(),
         of_regex(r"\d"),
         nfc_unstable(marks),
+        unknown_to_normalizers(),
     ]
 
 
@@ -76,10 +105,10 @@ def main():
     bits = sum(c.astype(np.int64) << i for i, c in enumerate(columns()))
     starts = [0] + [int(i) + 1 for i in np.nonzero(np.diff(bits))[0]]
     print(f"/* Made by tests/parity/unicode_classes.py from tokenizers {__version__}; do not edit. Each entry: first")
-    print(" * code point of a run << 11 | enum char_class bits; a run ends where the next begins. */")
-    print("static const uint32_t class_runs[] = {")
-    for i in range(0, len(starts), 8):
-        print("    " + " ".join(f"0x{s << 11 | int(bits[s]):08x}," for s in starts[i : i + 8]))
+    print(" * code point of a run and its enum char_class bits; a run ends where the next begins. */")
+    print("static const struct class_run class_runs[] = {")
+    for i in range(0, len(starts), 6):
+        print("    " + " ".join(f"{{0x{s:x}, 0x{int(bits[s]):x}}}," for s in starts[i : i + 6]))
     print("};")
 
 
