@@ -174,6 +174,12 @@ static int render_chat(struct render *r, const json_t *row) {
         float weight = weight_of(m);
         if (!is_answer(m) || weight <= 0) continue;
         rc = render_prefix(r, vars, messages, i, true, &prompt);
+        if (rc &&
+            i == 0) { /* many templates refuse an empty conversation; serving never asks for it */
+            r->issues |= ROW_SERVES_OTHERWISE;
+            rc = 0;
+            continue;
+        }
         if (!rc) rc = render_prefix(r, vars, messages, i + 1, false, &full);
         if (!rc)
             mask_answer(r, &prompt, &full, weight);

@@ -36,13 +36,14 @@ struct rows {
 /* The whole file, at most max_bytes. The first bad row is an error: file, row, key, value, what to
  * do. Blank lines are skipped. */
 int rows_read(const char *path, size_t max_bytes, struct rows *ret, struct err *err);
-int rows_from_text(struct str text, const char *where, struct rows *ret, struct err *err); /* the parser */
+int rows_from_text(struct str text, const char *where, struct rows *ret,
+                   struct err *err); /* the parser */
 void rows_release(struct rows *r);
 
 /* What a row came to. Bits of row_tokens.issues. */
 enum row_issue {
-    ROW_TRAINS_NOTHING = 1, /* no token is trained */
-    ROW_CUT = 2,            /* longer than max_length: cut at the end */
+    ROW_TRAINS_NOTHING = 1,  /* no token is trained */
+    ROW_CUT = 2,             /* longer than max_length: cut at the end */
     ROW_SERVES_OTHERWISE = 4 /* rendered prefix differs from what serving would send */
 };
 
@@ -63,10 +64,10 @@ struct render_options {
 };
 
 /* Chat: messages are rendered prefix by prefix. For assistant message i: the prompt is messages[:i]
- * with the generation prompt, the full text messages[:i+1]; what the full text adds after the prompt,
- * up to and including its last special token, is trained (all of it when it has none), unless the
- * message has "weight": 0. A template that changes earlier text when a message is added (then that
- * earlier answer is not trained), or a full text that does not begin with the prompt, is
+ * with the generation prompt, the full text messages[:i+1]; what the full text adds after the
+ * prompt, up to and including its last special token, is trained (all of it when it has none),
+ * unless the message has "weight": 0. A template that changes earlier text when a message is added
+ * (then that earlier answer is not trained), or a full text that does not begin with the prompt, is
  * ROW_SERVES_OTHERWISE. Tokenized without BOS/EOS of the post-processor. Completion: prompt +
  * completion joined as written; the completion and EOS are trained. Text: the document and EOS.
  * Both begin with the post-processor's BOS. Any thread may render; rows are not changed. */

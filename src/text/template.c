@@ -1,5 +1,5 @@
 /* Chat templates from outside: compiling, rendering, the variables of a rendering. */
-#include "text/template_int.h"
+#include "text/template_parse.h"
 
 #include "base/hash.h"
 #include "base/mem.h"

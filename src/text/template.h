@@ -13,16 +13,19 @@
 struct chat_template;
 
 /* `where` names the template in errors, which give its line. */
-int template_compile(struct str source, const char *where, struct chat_template **ret, struct err *err);
+int template_compile(struct str source, const char *where, struct chat_template **ret,
+                     struct err *err);
 void template_free(struct chat_template *t);
 
 /* vars: a JSON object of variables ("messages", "tools", "add_generation_prompt", "bos_token"...).
- * "tools" and "documents" are None when absent. A template's raise_exception gives ERR_INVALID with its message. */
-int template_render(const struct chat_template *t, const json_t *vars, struct buf *out, struct err *err);
-/* The one call that turns a conversation into text, for training and serving alike: `vars` as above,
- * then `more` (the tokenizer's special tokens; NULL: none) for names that vars does not have, and
- * add_generation_prompt as given. The error names template and line; raise_exception's message
- * stands alone. */
+ * "tools" and "documents" are None when absent. A template's raise_exception gives ERR_INVALID with
+ * its message. */
+int template_render(const struct chat_template *t, const json_t *vars, struct buf *out,
+                    struct err *err);
+/* The one call that turns a conversation into text, for training and serving alike: `vars` as
+ * above, then `more` (the tokenizer's special tokens; NULL: none) for names that vars does not
+ * have, and add_generation_prompt as given. The error names template and line; raise_exception's
+ * message stands alone. */
 int template_render_chat(const struct chat_template *t, const json_t *vars, const json_t *more,
                          bool add_generation_prompt, struct buf *out, struct err *err);
 /* SHA-256 of the source; hex. */

@@ -1,6 +1,6 @@
 /* Expressions of the template language: recursive descent in jinja2's order of precedence, with a
  * limit on depth. A parse function returns NULL after an error. */
-#include "text/template_int.h"
+#include "text/template_parse.h"
 
 static struct node *parse_unary(struct parser *p, bool with_filter);
 static struct node *parse_or(struct parser *p);

@@ -1,6 +1,6 @@
 /* Template source to tokens, as jinja2's lexer splits it with trim_blocks and lstrip_blocks: text
  * between tags is one token with its white space already cut; comments and raw tags are gone. */
-#include "text/template_int.h"
+#include "text/template_parse.h"
 
 #include "base/mem.h"
 #include "base/utf8.h"

@@ -1,5 +1,5 @@
 /* Statements of the template language, and the token helpers of the whole parser. */
-#include "text/template_int.h"
+#include "text/template_parse.h"
 
 #include "base/hash.h"
 #include "base/mem.h"

@@ -172,6 +172,10 @@ static void chat_masks(void **state) {
          "<|im_start|>system\nBe "
          "kind.<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n",
          ROW_TRAINS_NOTHING},
+        {"{{ messages[0].role[0] }}:"
+         "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}",
+         CHAT(A("r") "," U("q")), "a:r<|im_end|>q<|im_end|>",
+         ROW_SERVES_OTHERWISE | ROW_TRAINS_NOTHING},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         masks(cases[i].chat, cases[i].row, 1000, cases[i].want, cases[i].issues);
