@@ -17,7 +17,11 @@ static const char *const names[NUM_ISA_COUNT] = {
 
 const char *num_isa_name(enum num_isa isa) { return names[isa]; }
 
-#if defined(__x86_64__)
+#if defined(NUM_EMULATE) /* tests of kernels for other CPUs */
+
+bool num_isa_available(enum num_isa isa) { return isa < NUM_ISA_COUNT; }
+
+#elif defined(__x86_64__)
 
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #define XFEATURE_XTILEDATA 18

@@ -11,7 +11,6 @@
 #include <assert.h>
 #include <string.h>
 
-#define DOT_TILE_ROWS 72 /* of A: with 1,024 of k 384 KiB, in L2 */
 #define DOT_TILE_COLS 512
 #define BC_TILE_ROWS 288
 #define BC_TILE_COLS 1024
@@ -45,20 +44,18 @@ static const void *at(const struct mat *x, int64_t i, int64_t j) {
 
 static const struct mm_kernels *kernels_of(const struct num *num) {
 #if defined(__x86_64__)
-    switch (num_isa(num)) {
-    case NUM_AMX:
-    case NUM_AVX512BF16:
-    case NUM_AVX512:
-    case NUM_AVX2: return &mm_avx2;
-    default: break;
-    }
+    enum num_isa isa = num_isa(num);
+    bool bf16 = num_compute(num) == NUM_BF16;
+    if (isa == NUM_AMX && bf16) return &mm_amx;
+    if (isa >= NUM_AVX512BF16 && bf16) return &mm_avx512bf16;
+    if (isa >= NUM_AVX512) return &mm_avx512;
+    if (isa == NUM_AVX2) return &mm_avx2;
 #endif
     (void)num;
     return &mm_scalar;
 }
 
-/* --- tiles
- * ---------------------------------------------------------------------------------------- */
+/* --- tiles --- */
 
 static void tiles_choose(struct job *job, int64_t rows_max, int64_t row_unit, int64_t cols_max,
                          int64_t col_unit) {
@@ -101,8 +98,7 @@ static size_t panel_bytes(const struct mm_kernels *kr, int64_t rows) {
     return (size_t)(rows * (kr->dot_k + JOIN_K + PANEL_PAD)) * 4;
 }
 
-/* --- nt
- * ------------------------------------------------------------------------------------------- */
+/* --- nt --- */
 
 /* Cuts of k for the dot kernel: blocks of dot_k through each segment; a short second segment goes
  * with the last block of the first, so that it costs no horizontal sums of its own. */
@@ -128,7 +124,8 @@ static void panel_prepare(const struct job *job, struct dot_piece *p, char *pane
     bool rounds = job->round && p->b_type != NUM_BF16;
     bool widens = kr->unit == 1 && p->b_type != NUM_F32 && rows > 2 * kr->dot_rows;
     bool narrows = kr->unit == 2 && p->b_type != NUM_BF16;
-    if (!rounds && !widens && !narrows) return;
+    bool edge = kr->dot_whole && cols < kr->dot_cols;
+    if (!rounds && !widens && !narrows && !edge) return;
     struct mat b = {p->b, p->b_type, p->ldb};
     int64_t ld = kr->dot_k + JOIN_K + PANEL_PAD;
     size_t size = 4 / (size_t)kr->unit;
@@ -147,7 +144,8 @@ static void block_begin(const struct job *job, const struct tile *t, const struc
                         struct dot_block *x) {
     const struct mm_kernels *kr = job->kernels;
     char *packed = (char *)num_thread_scratch(job->num) + panel_bytes(kr, kr->dot_cols);
-    bool packs = kr->dot_pack_a && t->rows > 2 * kr->dot_rows && t->cols > 4 * kr->dot_cols;
+    bool many = t->rows > 2 * kr->dot_rows && t->cols > 4 * kr->dot_cols;
+    bool packs = kr->dot_whole || (many && kr->dot_pack_a);
     x->pieces = 0;
     for (int s = 0; s < 2; s++) {
         if (cut->k[s] == 0) continue;
@@ -159,7 +157,7 @@ static void block_begin(const struct job *job, const struct tile *t, const struc
         if (!packs) continue;
         p->lda = kr->dot_pack_a(packed, p->a, p->lda, t->rows, p->k);
         p->a = packed;
-        packed += (size_t)(t->rows * p->lda) * 4 / (size_t)kr->unit;
+        packed += (size_t)(round_up(t->rows, kr->dot_rows) * p->lda) * 4 / (size_t)kr->unit;
     }
 }
 
@@ -197,7 +195,7 @@ static void dot_tile(const struct job *job, const struct tile *t) {
 static void nt_item(void *ctx, int64_t item) {
     const struct job *job = ctx;
     struct tile t = tile_at(job, item);
-    if (t.rows > 2 * job->kernels->dot_rows) {
+    if (t.rows > 2 * job->kernels->dot_rows || job->kernels->dot_whole) {
         dot_tile(job, &t);
         return;
     }
@@ -252,13 +250,13 @@ void matmul_nt(struct num *num, const struct matmul *mm) {
     struct job job = job_of(num, mm);
     const struct mm_kernels *kr = job.kernels;
     if (num_compute(num) == NUM_BF16) a_convert(&job);
-    num_thread_scratch_reserve(num, panel_bytes(kr, kr->dot_cols) + panel_bytes(kr, DOT_TILE_ROWS));
-    tiles_choose(&job, DOT_TILE_ROWS, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols);
+    num_thread_scratch_reserve(num, panel_bytes(kr, kr->dot_cols) +
+                                        panel_bytes(kr, round_up(kr->dot_tile_rows, kr->dot_rows)));
+    tiles_choose(&job, kr->dot_tile_rows, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols);
     tiles_run(&job, nt_item);
 }
 
-/* --- nn, tn
- * --------------------------------------------------------------------------------------- */
+/* --- nn, tn --- */
 
 struct block {
     int s;

@@ -5,9 +5,11 @@
 
 #include "num/simd_avx2.h"
 
+#define UNIT 1
 #define DOT_ROWS 3
 #define DOT_COLS 4
 #define DOT_K 1024
+#define DOT_TILE_ROWS 72
 #define BC_ROWS 6
 #define BC_K 256
 

@@ -50,9 +50,12 @@ struct mm_kernels {
     int unit; /* elements of k in 4 bytes */
 
     int dot_cols, dot_rows; /* register block */
+    int64_t dot_tile_rows;  /* rows of A that stay in L2 while columns pass by */
+    bool dot_whole;         /* wants packed A, and dot_cols rows of B that may be read, always */
     int64_t dot_k;          /* elements of k in a block */
     void (*dot)(const struct dot_block *x);
-    /* For many columns: A in the order the kernel reads it; returns lda. NULL: none. */
+    /* For many columns: A in the order the kernel reads it, in units for rows rounded up to
+     * dot_rows; returns lda. NULL: none. */
     int64_t (*dot_pack_a)(void *out, const void *a, int64_t lda, int64_t rows, int64_t k);
     /* count elements of any type to the kernel's own type */
     void (*convert)(void *out, const void *p, enum num_type type, int64_t count);
@@ -75,6 +78,7 @@ extern const struct mm_kernels mm_scalar;
 extern const struct mm_kernels mm_avx2;
 extern const struct mm_kernels mm_avx512;
 extern const struct mm_kernels mm_avx512bf16;
+extern const struct mm_kernels mm_amx;
 #endif
 
 #endif

@@ -74,6 +74,7 @@ const struct mm_kernels mm_scalar = {
     .unit = 1,
     .dot_cols = COLS,
     .dot_rows = 1,
+    .dot_tile_rows = 64,
     .dot_k = K,
     .dot = dot,
     .convert = convert,

@@ -1,7 +1,9 @@
-/* Kernels of the contract in matmul_kernel.h for F32 operands, written in the vector operations of
- * simd_avx2.h or simd_avx512.h. Included once by a file that has defined
+/* Kernels of the contract in matmul_kernel.h, written in the vector operations of simd_avx2.h or
+ * simd_avx512.h. Included once by a file that has defined
  *
+ *   UNIT                         1: operands F32; 2: pairs of BF16
  *   DOT_ROWS, DOT_COLS, DOT_K    register block and k block of the dot kernel; DOT_COLS % 4 == 0
+ *   DOT_TILE_ROWS                rows of A in L2: a multiple of DOT_ROWS
  *   BC_ROWS, BC_K                the same of the broadcast kernel, 2 vectors wide
  */
 #include "num/matmul_kernel.h"
@@ -10,31 +12,51 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#if UNIT == 2
+#include "num/simd_bf16.h"
+#define MULTIPLY_ADD v_dpbf16
+typedef uint16_t elem;
+#else
+#define MULTIPLY_ADD v_fma
 #define BC_COLS (2 * VL)
+typedef float elem;
+#endif
+#define STEP (UNIT * VL) /* elements of k in a vector */
 #define BC_STRIDE (BC_K + BC_PAD)
 /* Else compilers load x again for each product that uses it, and loads become the limit. */
+#if defined(NUM_EMULATE)
+#define IN_REGISTER(x) (void)(x)
+#else
 #define IN_REGISTER(x) __asm__("" : "+" V_CONSTRAINT(x))
+#endif
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
-#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#define UNROLL_2 _Pragma("clang loop unroll_count(2)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
-#define UNROLL_4 _Pragma("GCC unroll 4")
+#define UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 #define PREFETCH_BYTES 768 /* ahead in each row of weights; far enough to hide DRAM at one core */
 
-/* --- dot
- * ------------------------------------------------------------------------------------------ */
+/* --- dot --- */
 
+#if UNIT == 2
+INLINE vf load_as(const void *p, int64_t at, const enum num_type type) {
+    (void)type; /* BF16, by the driver */
+    return v_load((const float *)(const void *)((const uint16_t *)p + at));
+}
+#else
 INLINE vf load_as(const void *p, int64_t at, const enum num_type type) {
     if (type == NUM_BF16) return v_load_bf16((const uint16_t *)p + at);
     if (type == NUM_F16) return v_load_f16((const uint16_t *)p + at);
     return v_load((const float *)p + at);
 }
+#endif
+#define A_TYPE (UNIT == 2 ? NUM_BF16 : NUM_F32)
 
 INLINE vf load_tail(const void *p, int64_t at, int64_t n, const enum num_type type) {
     if (type == NUM_F32) return v_load_n((const float *)p + at, n);
-    uint16_t h[VL] = {0};
+    uint16_t h[STEP] = {0};
     memcpy(h, (const uint16_t *)p + at, (size_t)n * sizeof *h);
     return load_as(h, 0, type);
 }
@@ -42,7 +64,7 @@ INLINE vf load_tail(const void *p, int64_t at, int64_t n, const enum num_type ty
 /* A in place: rows of p->lda. Packed: by groups of DOT_ROWS rows, in each group a vector of every
  * row in turn, zeros at the end of k; one stream, which the hardware fetches ahead. */
 struct dot_a {
-    const float *row[DOT_ROWS];
+    const elem *row[DOT_ROWS];
 };
 
 INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
@@ -50,12 +72,12 @@ INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
                      const enum num_type type) {
     vf x[DOT_ROWS];
     UNROLL for (int i = 0; i < rows; i++) {
-        x[i] = v_load(a->row[i] + at * step);
+        x[i] = load_as(a->row[i], at * step, A_TYPE);
         IN_REGISTER(x[i]);
     }
     UNROLL for (int j = 0; j < DOT_COLS; j++) {
         vf y = load_as(b[j], at, type);
-        UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
+        UNROLL for (int i = 0; i < rows; i++) acc[i][j] = MULTIPLY_ADD(x[i], y, acc[i][j]);
     }
 }
 
@@ -63,10 +85,10 @@ INLINE void dot_tail(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
                      const char *const *b, int64_t at, int64_t n, const int64_t step,
                      const enum num_type type) {
     vf x[DOT_ROWS];
-    UNROLL for (int i = 0; i < rows; i++) x[i] = v_load_n(a->row[i] + at * step, n);
+    UNROLL for (int i = 0; i < rows; i++) x[i] = load_tail(a->row[i], at * step, n, A_TYPE);
     UNROLL for (int j = 0; j < DOT_COLS; j++) {
         vf y = load_tail(b[j], at, n, type);
-        UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(x[i], y, acc[i][j]);
+        UNROLL for (int i = 0; i < rows; i++) acc[i][j] = MULTIPLY_ADD(x[i], y, acc[i][j]);
     }
 }
 
@@ -78,10 +100,10 @@ INLINE void dot_k(vf (*acc)[DOT_COLS], const int rows, int64_t count, const stru
         if (rows == 1)
             UNROLL for (int j = 0; j < DOT_COLS; j++)
                 __builtin_prefetch(b[j] + k * size + PREFETCH_BYTES);
-        UNROLL for (int64_t at = 0; at < line; at += VL)
+        UNROLL for (int64_t at = 0; at < line; at += STEP)
             dot_step(acc, rows, a, b, k + at, step, type);
     }
-    for (; k + VL <= count; k += VL) dot_step(acc, rows, a, b, k, step, type);
+    for (; k + STEP <= count; k += STEP) dot_step(acc, rows, a, b, k, step, type);
     if (k < count) dot_tail(acc, rows, a, b, k, count - k, step, type);
 }
 
@@ -115,7 +137,7 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, const int rows) {
         struct dot_a a;
         const char *b[DOT_COLS];
         UNROLL for (int r = 0; r < rows; r++) a.row[r] =
-            (const float *)p->a + i * p->lda + r * (p->a_packed ? VL : p->lda);
+            (const elem *)p->a + i * p->lda + r * (p->a_packed ? STEP : p->lda);
         UNROLL for (int j = 0; j < DOT_COLS; j++) {
             int64_t row = j < x->cols ? j : x->cols - 1; /* the last again: its sum is not stored */
             b[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
@@ -133,15 +155,18 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, const int rows) {
 }
 
 static int64_t dot_pack_a(void *out, const void *a, int64_t lda, int64_t rows, int64_t k) {
-    int64_t padded = (k + VL - 1) / VL * VL;
+    int64_t padded = (k + STEP - 1) / STEP * STEP;
     for (int64_t i = 0; i < rows; i += DOT_ROWS) {
         int64_t group = rows - i < DOT_ROWS ? rows - i : DOT_ROWS;
         for (int64_t r = 0; r < group; r++) {
-            const float *x = (const float *)a + (i + r) * lda;
-            float *y = (float *)out + i * padded + r * VL;
+            const elem *x = (const elem *)a + (i + r) * lda;
+            elem *y = (elem *)out + i * padded + r * STEP;
             int64_t at = 0;
-            for (; at + VL <= k; at += VL, y += group * VL) v_store(y, v_load(x + at));
-            if (at < k) v_store(y, v_load_n(x + at, k - at));
+            for (; at + STEP <= k; at += STEP, y += group * STEP)
+                memcpy(y, x + at, STEP * sizeof *y);
+            if (at == k) continue;
+            memcpy(y, x + at, (size_t)(k - at) * sizeof *y);
+            memset(y + (k - at), 0, (size_t)(STEP - (k - at)) * sizeof *y);
         }
     }
     return padded;
@@ -156,6 +181,30 @@ static void dot(const struct dot_block *x) {
     else if (x->rows - i == 1)
         dot_rows(x, i, 1);
 }
+
+/* --- broadcast --- */
+
+#if UNIT == 2
+
+static void pack_a(void *out, const float *a, int64_t lda, int64_t rows, int64_t k) {
+    pack_rows_bf16(out, a, lda, rows, k, BC_STRIDE);
+}
+
+/* A(k, rows) to panels of BC_ROWS rows, k-major inside */
+static void pack_at(void *out, const float *a, int64_t lda, int64_t rows, int64_t k) {
+    for (int64_t i = 0; i < rows; i += BC_ROWS) {
+        int64_t n = rows - i < BC_ROWS ? rows - i : BC_ROWS;
+        float *y = (float *)out + i * BC_K;
+        for (int64_t at = 0; at < k; at += 2, y += BC_ROWS)
+            v_store_n(y, pair_of_rows(a, lda, at, k, i, n), n);
+    }
+}
+
+#define CONVERT convert_bf16
+#define PACK_B pack_b_bf16
+#define ROUND NULL
+
+#else
 
 static void convert(void *out, const void *p, enum num_type type, int64_t count) {
     float *y = out;
@@ -178,15 +227,11 @@ static void round_to_bf16(float *x, int64_t count) {
     for (; i < count; i++) x[i] = num_of_bf16(num_bf16_of(x[i]));
 }
 
-/* --- broadcast
- * ------------------------------------------------------------------------------------ */
-
 static void pack_a(void *out, const float *a, int64_t lda, int64_t rows, int64_t k) {
     for (int64_t i = 0; i < rows; i++)
         memcpy((float *)out + i * BC_STRIDE, a + i * lda, (size_t)k * sizeof *a);
 }
 
-/* A(k, rows) to panels of BC_ROWS rows, k-major inside */
 static void pack_at(void *out, const float *a, int64_t lda, int64_t rows, int64_t k) {
     for (int64_t at = 0; at < k; at++) {
         float *y = (float *)out + at * BC_ROWS;
@@ -227,6 +272,12 @@ static void pack_b(void *out, const void *b, enum num_type type, int64_t ldb, in
     }
 }
 
+#define CONVERT convert
+#define PACK_B pack_b
+#define ROUND round_to_bf16
+
+#endif
+
 INLINE void bc_update(const struct bc_block *x, float *c, vf *v, const int vectors, vf alpha) {
     UNROLL for (int j = 0; j < vectors; j++) v[j] = v_mul(v[j], alpha);
     if (x->cols >= vectors * VL) {
@@ -246,80 +297,62 @@ INLINE void bc_rows(const struct bc_block *x, int64_t i, const int rows, const i
     vf acc[BC_ROWS][2];
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < vectors; j++) acc[r][j] =
         v_zero();
-    const float *a =
-        (const float *)x->a + i / BC_ROWS * BC_ROWS * (row_step == 1 ? BC_K : row_step);
+    const float *a = (const float *)x->a + i * row_step;
+    if (row_step == 1) a = (const float *)x->a + i / BC_ROWS * BC_ROWS * BC_K + i % BC_ROWS;
     const float *b = x->b;
-    UNROLL_4 for (int64_t k = 0; k < x->k; k++, a += k_step, b += x->ldb) {
+    UNROLL_2 for (int64_t k = 0; k < x->k; k++, a += k_step, b += x->ldb) {
         __builtin_prefetch(b + BC_COLS); /* in place: the next columns, a line of their own */
         vf y[2];
         UNROLL for (int j = 0; j < vectors; j++) y[j] = v_load(b + j * VL);
         UNROLL for (int r = 0; r < rows; r++) {
             vf s = v_set1(a[r * row_step]);
-            UNROLL for (int j = 0; j < vectors; j++) acc[r][j] = v_fma(s, y[j], acc[r][j]);
+            UNROLL for (int j = 0; j < vectors; j++) acc[r][j] = MULTIPLY_ADD(s, y[j], acc[r][j]);
         }
     }
     UNROLL for (int r = 0; r < rows; r++)
         bc_update(x, x->c + (i + r) * x->ldc, acc[r], vectors, v_set1(x->alpha));
 }
 
-/* one function for each number of rows: none does work that is thrown away */
+INLINE void bc_layout(const struct bc_block *x, int64_t i, const int rows, const int vectors) {
+    if (x->transposed)
+        bc_rows(x, i, rows, vectors, 1, BC_ROWS);
+    else
+        bc_rows(x, i, rows, vectors, BC_STRIDE, 1);
+}
+
 #define BC_CASE(R)                                                                                 \
     static void bc_##R(const struct bc_block *x, int64_t i) {                                      \
-        if (x->transposed) {                                                                       \
-            if (x->cols > VL)                                                                      \
-                bc_rows(x, i, R, 2, 1, BC_ROWS);                                                   \
-            else                                                                                   \
-                bc_rows(x, i, R, 1, 1, BC_ROWS);                                                   \
-        } else {                                                                                   \
-            if (x->cols > VL)                                                                      \
-                bc_rows(x, i, R, 2, BC_STRIDE, 1);                                                 \
-            else                                                                                   \
-                bc_rows(x, i, R, 1, BC_STRIDE, 1);                                                 \
-        }                                                                                          \
+        if (x->cols > VL)                                                                          \
+            bc_layout(x, i, R, 2);                                                                 \
+        else                                                                                       \
+            bc_layout(x, i, R, 1);                                                                 \
     }
-BC_CASE(1)
-BC_CASE(2)
-BC_CASE(3)
-BC_CASE(4)
-BC_CASE(5)
-BC_CASE(6)
 #if BC_ROWS == 12
-BC_CASE(7)
-BC_CASE(8)
-BC_CASE(9)
-BC_CASE(10)
-BC_CASE(11)
 BC_CASE(12)
+#else
+BC_CASE(6)
 #endif
+BC_CASE(4)
+BC_CASE(2)
+BC_CASE(1)
 
 static void bc(const struct bc_block *x) {
-    static void (*const by_rows[BC_ROWS + 1])(const struct bc_block *, int64_t) = {
-        NULL,
-        bc_1,
-        bc_2,
-        bc_3,
-        bc_4,
-        bc_5,
-        bc_6,
-#if BC_ROWS == 12
-        bc_7,
-        bc_8,
-        bc_9,
-        bc_10,
-        bc_11,
-        bc_12,
-#endif
-    };
     assert(x->k <= BC_K && x->cols <= BC_COLS);
     int64_t i = 0;
-    for (; i + BC_ROWS <= x->rows; i += BC_ROWS) by_rows[BC_ROWS](x, i);
-    if (i < x->rows) by_rows[x->rows - i](x, i);
+#if BC_ROWS == 12
+    for (; i + 12 <= x->rows; i += 12) bc_12(x, i);
+#else
+    for (; i + 6 <= x->rows; i += 6) bc_6(x, i);
+#endif
+    for (; i + 4 <= x->rows; i += 4) bc_4(x, i);
+    for (; i + 2 <= x->rows; i += 2) bc_2(x, i);
+    for (; i < x->rows; i++) bc_1(x, i);
 }
 
 #define MM_TABLE                                                                                   \
     {                                                                                              \
-        .unit = 1, .dot_cols = DOT_COLS, .dot_rows = DOT_ROWS, .dot_k = DOT_K, .dot = dot,         \
-        .dot_pack_a = dot_pack_a, .convert = convert, .bc_cols = BC_COLS, .bc_rows = BC_ROWS,      \
-        .bc_k = BC_K, .bc = bc, .pack_a = pack_a, .pack_at = pack_at, .pack_b = pack_b,            \
-        .round = round_to_bf16,                                                                    \
+        .unit = UNIT, .dot_tile_rows = DOT_TILE_ROWS, .dot_cols = DOT_COLS, .dot_rows = DOT_ROWS,  \
+        .dot_k = DOT_K, .dot = dot, .dot_pack_a = dot_pack_a, .convert = CONVERT,                  \
+        .bc_cols = BC_COLS, .bc_rows = BC_ROWS, .bc_k = BC_K, .bc = bc, .pack_a = pack_a,          \
+        .pack_at = pack_at, .pack_b = PACK_B, .round = ROUND,                                      \
     }
