@@ -50,6 +50,29 @@ static int write_json(const struct trainer *t, const char *name, const json_t *r
     return rc;
 }
 
+/* opened as any user of it would, and equal to what was trained */
+static int adapter_reads_back(const struct trainer *t, struct err *err) {
+    struct adapter *a = NULL;
+    char warning[240] = "";
+    int rc = adapter_open(t->model, t->job.o.out, &a, warning, err);
+    if (rc) return rc;
+    const float *values = final_values(t);
+    for (int64_t l = 0; !rc && l < a->layer_count; l++) {
+        for (int k = 0; k < LIN_COUNT; k++) {
+            int64_t at = t->params.layers[l].b[k], rank = t->params.rank;
+            const float *b = a->lora[l][k].b;
+            if (at < 0) continue;
+            size_t bytes = (size_t)(t->model->layers[l].lin[k].out * rank) * sizeof *b;
+            if (!b || memcmp(b, values + at, bytes) != 0)
+                rc = err_set(err, ERR_CORRUPT,
+                             "the adapter in \"%s\" does not read back as it was written",
+                             t->job.o.out);
+        }
+    }
+    adapter_close(a);
+    return rc;
+}
+
 static int write_adapter(struct trainer *t, struct err *err) {
     const struct train_options *o = &t->job.o;
     struct adapter_meta meta = {.rank = o->rank,
@@ -64,6 +87,7 @@ static int write_adapter(struct trainer *t, struct err *err) {
     json_t *metadata = json_pack("{s:s}", "format", "pt");
     int rc = safetensors_write(path, list, t->params.count, metadata, err);
     if (!rc) rc = adapter_config_save(t->job.o.out, &meta, err);
+    if (!rc) rc = adapter_reads_back(t, err);
     json_decref(metadata);
     mem_free(path);
     mem_free(list);
