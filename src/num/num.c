@@ -46,6 +46,7 @@ static void *scratch_get(struct scratch *s, size_t bytes) {
 
 struct num *num_new(const struct num_options *options) {
     assert(options->compute == NUM_F32 || options->compute == NUM_BF16);
+    assert(num_isa_available(options->isa)); /* this also asks the system for the tiles */
     struct num *num = mem_zalloc(1, sizeof *num);
     num->isa = options->isa;
     num->compute = options->compute;

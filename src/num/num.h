@@ -44,7 +44,7 @@ void num_free(struct num *num);
 struct pool *num_pool(struct num *num);
 enum num_isa num_isa(const struct num *num);
 enum num_type num_compute(const struct num *num);
-/* NUM_BF16 where the instruction set multiplies it faster than F32 (avx512bf16, amx), else NUM_F32. */
+/* NUM_BF16 where the instruction set multiplies it faster (avx512bf16, amx), else NUM_F32. */
 enum num_type num_compute_default(enum num_isa isa);
 /* "amx/bf16": what equal bits are promised within; recorded with adapters. Static storage. */
 const char *num_path_name(const struct num *num);
@@ -52,7 +52,8 @@ const char *num_path_name(const struct num *num);
 /* Scratch memory that lives until num_free or the next request of the same slot that is larger.
  * Slots keep nested users apart. */
 enum num_slot { NUM_SLOT_PACK, NUM_SLOT_OPS, NUM_SLOT_ATTENTION, NUM_SLOT_LOSS, NUM_SLOT_COUNT };
-void *num_scratch(struct num *num, enum num_slot slot, size_t bytes); /* 64-byte aligned, not zeroed */
+/* 64-byte aligned, not zeroed */
+void *num_scratch(struct num *num, enum num_slot slot, size_t bytes);
 size_t num_scratch_bytes(const struct num *num); /* held now, for the memory plan */
 
 uint16_t num_bf16_of(float x); /* round to nearest even; NaN stays NaN */
