@@ -8,8 +8,8 @@
  * C again ([x | P] · [W | B]ᵀ). C is F32; with `accumulate` the sum is added to it. Optional bias
  * (n) is added to each row (nt only).
  *
- * Bits: an element of C depends only on its row of A, its column of B and the order of k, never on m,
- * n, the place in C or the thread count. So a row computed alone equals the same row in a batch.
+ * Bits: an element of C depends only on its row of A, its column of B and the order of k, never on
+ * m, n, the place in C or the thread count. So a row computed alone equals the same row in a batch.
  */
 #ifndef NUM_MATMUL_H
 #define NUM_MATMUL_H
