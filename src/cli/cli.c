@@ -42,9 +42,12 @@ int cli_num(const char *dtype, int threads, struct num **ret, struct err *err) {
     int rc = num_isa_choose(&isa, err);
     if (rc) return rc;
     enum num_type compute = num_compute_default(isa);
-    if (dtype && strcmp(dtype, "f32") == 0) compute = NUM_F32;
-    else if (dtype && strcmp(dtype, "bf16") == 0) compute = NUM_BF16;
-    else if (dtype) return err_set(err, ERR_USAGE, "--dtype is f32 or bf16, not \"%s\"", dtype);
+    if (dtype && strcmp(dtype, "f32") == 0)
+        compute = NUM_F32;
+    else if (dtype && strcmp(dtype, "bf16") == 0)
+        compute = NUM_BF16;
+    else if (dtype)
+        return err_set(err, ERR_USAGE, "--dtype is f32 or bf16, not \"%s\"", dtype);
     *ret = num_new(&(struct num_options){.threads = threads, .compute = compute, .isa = isa});
     return 0;
 }

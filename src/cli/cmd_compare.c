@@ -1,5 +1,6 @@
 /* attune compare: the base's and the tuned model's answers to held-out rows, side by side, with a
- * score for each. The last assistant message of a row (or its completion) is the expected answer. */
+ * score for each. The last assistant message of a row (or its completion) is the expected answer.
+ */
 #include "cli/cli.h"
 #include "cli/opts.h"
 
@@ -32,8 +33,8 @@ static bool is_assistant(const json_t *message) {
 }
 
 /* the rendered prompt and the expected answer (borrowed from the row) */
-static int question(struct compare *c, const struct row *row, struct buf *prompt, struct str *ret_expected,
-                    struct err *err) {
+static int question(struct compare *c, const struct row *row, struct buf *prompt,
+                    struct str *ret_expected, struct err *err) {
     if (c->rows.kind == ROW_COMPLETION) {
         buf_str(prompt, json_str(json_object_get(row->json, "prompt")));
         *ret_expected = json_str(json_object_get(row->json, "completion"));
@@ -42,18 +43,21 @@ static int question(struct compare *c, const struct row *row, struct buf *prompt
     const json_t *messages = json_object_get(row->json, "messages");
     size_t last = json_array_size(messages);
     while (last > 0 && !is_assistant(json_array_get(messages, last - 1))) last--;
-    const json_t *content = last ? json_object_get(json_array_get(messages, last - 1), "content") : NULL;
+    const json_t *content =
+        last ? json_object_get(json_array_get(messages, last - 1), "content") : NULL;
     if (!json_is_string(content))
-        return err_set(err, ERR_INVALID, "row %lld: no assistant message with a text to compare with",
+        return err_set(err, ERR_INVALID,
+                       "row %lld: no assistant message with a text to compare with",
                        (long long)row->number);
     *ret_expected = json_str(content);
     json_t *vars = json_copy(row->json), *before = json_array();
     for (size_t i = 0; i + 1 < last; i++) json_array_append(before, json_array_get(messages, i));
     json_object_set_new(vars, "messages", before);
     int rc = model_template(c->engine.model)
-                 ? assets_render(model_template(c->engine.model), model_tokenizer(c->engine.model), vars, true,
-                                 prompt, err)
-                 : err_set(err, ERR_INVALID, "the model has no chat template; use prompt/completion rows");
+                 ? assets_render(model_template(c->engine.model), model_tokenizer(c->engine.model),
+                                 vars, true, prompt, err)
+                 : err_set(err, ERR_INVALID,
+                           "the model has no chat template; use prompt/completion rows");
     json_decref(vars);
     return rc;
 }
@@ -66,8 +70,10 @@ static int ask(struct compare *c, struct str prompt, const struct adapter *adapt
     if (!rc) {
         session_set_adapter(c->session, adapter);
         rc = generate(c->session, c->engine.num,
-                      &(struct generate_options){.prompt = ids.ids, .prompt_count = ids.n,
-                                                 .max_tokens = c->max_tokens, .cancel = &cli_interrupted},
+                      &(struct generate_options){.prompt = ids.ids,
+                                                 .prompt_count = ids.n,
+                                                 .max_tokens = c->max_tokens,
+                                                 .cancel = &cli_interrupted},
                       ret, err);
     }
     token_list_release(&ids);
@@ -87,8 +93,8 @@ static bool grade(const struct compare *c, struct str answer, struct str expecte
     if (!c->grade_json) return str_eq(answer, expected);
     struct err err;
     json_t *a = NULL, *b = NULL;
-    bool equal = !json_read(answer, "answer", &a, &err) && !json_read(expected, "expected", &b, &err) &&
-                 json_equal(a, b);
+    bool equal = !json_read(answer, "answer", &a, &err) &&
+                 !json_read(expected, "expected", &b, &err) && json_equal(a, b);
     json_decref(a);
     json_decref(b);
     return equal;
@@ -107,18 +113,21 @@ static void print_case(const struct compare *c, const struct row *row, struct st
     printf("  expected %.*s\n", STR_ARG(expected));
     for (int s = 0; s < SIDES; s++) {
         struct str t = trimmed(buf_view(&r[s].text));
-        printf("  %-5s %s  %.*s\n", side_names[s], right[s] ? "ok" : "--", t.n > 300 ? 300 : (int)t.n, t.p);
+        printf("  %-5s %s  %.*s\n", side_names[s], right[s] ? "ok" : "--",
+               t.n > 300 ? 300 : (int)t.n, t.p);
     }
     putchar('\n');
     fflush(stdout);
 }
 
-static void print_case_json(const struct row *row, struct str expected, const struct generate_result *r,
-                            const bool *right) {
-    json_t *o = json_pack("{s:I,s:s%}", "row", (json_int_t)row->number, "expected", expected.p, expected.n);
+static void print_case_json(const struct row *row, struct str expected,
+                            const struct generate_result *r, const bool *right) {
+    json_t *o =
+        json_pack("{s:I,s:s%}", "row", (json_int_t)row->number, "expected", expected.p, expected.n);
     for (int s = 0; s < SIDES; s++) {
         struct str t = buf_view(&r[s].text);
-        json_object_set_new(o, side_names[s], json_pack("{s:s%,s:b}", "output", t.p, t.n, "right", right[s]));
+        json_object_set_new(o, side_names[s],
+                            json_pack("{s:s%,s:b}", "output", t.p, t.n, "right", right[s]));
     }
     cli_print_json(o);
     json_decref(o);
@@ -136,8 +145,10 @@ static int compare_row(struct compare *c, int64_t i, struct err *err) {
         rc = ask(c, buf_view(&prompt), s ? c->engine.adapter : NULL, &r[s], err);
         if (!rc) c->right[s] += right[s] = grade(c, buf_view(&r[s].text), expected);
     }
-    if (!rc && c->json) print_case_json(row, expected, r, right);
-    else if (!rc && i < c->show) print_case(c, row, expected, r, right);
+    if (!rc && c->json)
+        print_case_json(row, expected, r, right);
+    else if (!rc && i < c->show)
+        print_case(c, row, expected, r, right);
     for (int s = 0; s < SIDES; s++) generate_result_release(&r[s]);
     buf_release(&prompt);
     return rc;
@@ -153,8 +164,9 @@ static int run(struct compare *c, struct err *err) {
     if (rc) return rc;
     const char *how = c->grade_json ? "JSON equal, nothing besides" : "exact match";
     if (c->json) {
-        json_t *o = json_pack("{s:I,s:f,s:f}", "n", (json_int_t)n, "base", n ? (double)c->right[0] / (double)n : 0.0,
-                              "tuned", n ? (double)c->right[1] / (double)n : 0.0);
+        json_t *o = json_pack("{s:I,s:f,s:f}", "n", (json_int_t)n, "base",
+                              n ? (double)c->right[0] / (double)n : 0.0, "tuned",
+                              n ? (double)c->right[1] / (double)n : 0.0);
         cli_print_json(o);
         json_decref(o);
         return 0;
@@ -174,19 +186,25 @@ int cmd_compare(int argc, char **argv) {
         {"base", "MODEL", OPT_STR, &eo.model, "directory, GGUF file or known name", 0, NULL},
         {"adapter", "DIR", OPT_STR, &eo.adapter, "the tuned adapter", 0, NULL},
         {"data", "FILE", OPT_STR, &data, "held-out rows: messages or prompt/completion", 0, NULL},
-        {"grader", "exact|json", OPT_STR, &grader, "equal text (default), or equal JSON values", 0, NULL},
+        {"grader", "exact|json", OPT_STR, &grader, "equal text (default), or equal JSON values", 0,
+         NULL},
         {"limit", "N", OPT_I64, &c.limit, "only the first N rows", 1, NULL},
         {"show", "N", OPT_I64, &c.show, "print the answers to the first N (default: 8)", 0, NULL},
         {"max-tokens", "N", OPT_I64, &c.max_tokens, "of one answer (default: 200)", 1, NULL},
-        {"dtype", "f32|bf16", OPT_STR, &eo.dtype, "arithmetic (default: the machine's best)", 0, NULL},
+        {"dtype", "f32|bf16", OPT_STR, &eo.dtype, "arithmetic (default: the machine's best)", 0,
+         NULL},
         {"threads", "N", OPT_INT, &eo.threads, "default: all cores", 1, NULL},
-        {"json", NULL, OPT_FLAG, &c.json, "a JSON line for each row, then one with the scores", 0, NULL},
+        {"json", NULL, OPT_FLAG, &c.json, "a JSON line for each row, then one with the scores", 0,
+         NULL},
         {0}};
-    struct usage u = {
-        .command = "compare", .args = "--base MODEL --adapter DIR --data FILE", .opts = list,
-        .summary = "Answer held-out rows with the base and with the tuned model, side by side, and score both.",
-        .example = "attune compare --base starter --adapter mine --data examples/bookings.test.jsonl --grader json",
-        .required = "base adapter data"};
+    struct usage u = {.command = "compare",
+                      .args = "--base MODEL --adapter DIR --data FILE",
+                      .opts = list,
+                      .summary = "Answer held-out rows with the base and with the tuned model, "
+                                 "side by side, and score both.",
+                      .example = "attune compare --base starter --adapter mine --data "
+                                 "examples/bookings.test.jsonl --grader json",
+                      .required = "base adapter data"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 
@@ -198,7 +216,8 @@ int cmd_compare(int argc, char **argv) {
                  : err_set(&err, ERR_USAGE, "--grader is exact or json, not \"%s\"", grader);
     if (!rc) rc = rows_read(data, FILE_MAX, &c.rows, &err);
     if (!rc && c.rows.kind == ROW_TEXT)
-        rc = err_set(&err, ERR_INVALID, "\"%s\" holds plain text; compare needs questions with answers", data);
+        rc = err_set(&err, ERR_INVALID,
+                     "\"%s\" holds plain text; compare needs questions with answers", data);
     if (!rc) rc = cli_engine_open(&eo, &c.engine, &err);
     if (!rc) rc = run(&c, &err);
     session_close(c.session);

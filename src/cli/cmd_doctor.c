@@ -24,8 +24,8 @@ struct findings {
 static const struct {
     const char *name;
     double params, layers, dim, ff;
-} sizes[] = {{"SmolLM2-135M", 135e6, 30, 576, 1536},  {"SmolLM2-360M", 362e6, 32, 960, 2560},
-             {"Qwen2.5-0.5B", 494e6, 24, 896, 4864},  {"Llama-3.2-1B", 1236e6, 16, 2048, 8192},
+} sizes[] = {{"SmolLM2-135M", 135e6, 30, 576, 1536},   {"SmolLM2-360M", 362e6, 32, 960, 2560},
+             {"Qwen2.5-0.5B", 494e6, 24, 896, 4864},   {"Llama-3.2-1B", 1236e6, 16, 2048, 8192},
              {"Qwen2.5-1.5B", 1544e6, 28, 1536, 8960}, {"Llama-3.2-3B", 3213e6, 28, 3072, 8192},
              {"Llama-3.1-8B", 8030e6, 32, 4096, 14336}};
 #define SIZE_COUNT (sizeof sizes / sizeof *sizes)
@@ -85,9 +85,12 @@ static int measure(struct findings *f, int threads, struct err *err) {
 }
 
 /* bytes to answer with: BF16 weights and 2,048 positions of keys and values */
-static double chat_bytes(size_t i) { return sizes[i].params * 2 + sizes[i].layers * sizes[i].dim * 2048 * 4; }
+static double chat_bytes(size_t i) {
+    return sizes[i].params * 2 + sizes[i].layers * sizes[i].dim * 2048 * 4;
+}
 
-/* bytes to tune with: weights, what the backward pass keeps of each token, adapter and its moments */
+/* bytes to tune with: weights, what the backward pass keeps of each token, adapter and its moments
+ */
 static double tune_bytes(size_t i) {
     double per_token = sizes[i].layers * (6 * sizes[i].dim + 2 * sizes[i].ff) * 4;
     double adapter = sizes[i].layers * 16 * (10 * sizes[i].dim + 3 * sizes[i].ff) * 16;
@@ -100,15 +103,22 @@ static void print_table(const struct findings *f) {
         char chat[32], tune[32];
         format_bytes(chat_bytes(i), chat, sizeof chat);
         format_bytes(tune_bytes(i), tune, sizeof tune);
-        bool fits = chat_bytes(i) < (double)f->available, tunes = tune_bytes(i) < (double)f->available;
-        printf("%-14s %10s %10s", sizes[i].name, fits ? chat : "too large", tunes ? tune : "too large");
-        if (tunes) printf(" %8.0f tokens/s", f->gflops * 1e9 * 0.75 / (4.3 * sizes[i].params));
-        else printf(" %17s", "-");
-        if (fits) printf(" %5.0f tokens/s", f->read_gbs * 1e9 / (sizes[i].params * 2));
-        else printf(" %14s", "-");
+        bool fits = chat_bytes(i) < (double)f->available,
+             tunes = tune_bytes(i) < (double)f->available;
+        printf("%-14s %10s %10s", sizes[i].name, fits ? chat : "too large",
+               tunes ? tune : "too large");
+        if (tunes)
+            printf(" %8.0f tokens/s", f->gflops * 1e9 * 0.75 / (4.3 * sizes[i].params));
+        else
+            printf(" %17s", "-");
+        if (fits)
+            printf(" %5.0f tokens/s", f->read_gbs * 1e9 / (sizes[i].params * 2));
+        else
+            printf(" %14s", "-");
         putchar('\n');
     }
-    printf("\nEstimates from the speed just measured; \"attune tune\" plans exactly before it starts.\n");
+    printf("\nEstimates from the speed just measured; \"attune tune\" plans exactly before it "
+           "starts.\n");
 }
 
 static void print_text(const struct findings *f) {
@@ -117,7 +127,8 @@ static void print_text(const struct findings *f) {
     format_bytes((double)f->available, available, sizeof available);
     printf("%-14s", "instructions");
     for (int i = 0; i < NUM_ISA_COUNT; i++)
-        printf(" %s%s", num_isa_name(i), num_isa_available(i) ? (i == (int)f->isa ? " (used)" : "") : " (no)");
+        printf(" %s%s", num_isa_name(i),
+               num_isa_available(i) ? (i == (int)f->isa ? " (used)" : "") : " (no)");
     printf("\n%-14s %s\n", "arithmetic", f->path);
     printf("%-14s %d\n", "cores", f->cores);
     printf("%-14s %s, %s free\n", "memory", memory, available);
@@ -132,14 +143,16 @@ static void print_json(const struct findings *f) {
     for (int i = 0; i < NUM_ISA_COUNT; i++)
         if (num_isa_available(i)) json_array_append_new(isas, json_string(num_isa_name(i)));
     for (size_t i = 0; i < SIZE_COUNT; i++)
-        json_array_append_new(fits, json_pack("{s:s,s:f,s:f,s:b,s:b}", "model", sizes[i].name, "chat_bytes",
-                                              chat_bytes(i), "tune_bytes", tune_bytes(i), "chat",
-                                              chat_bytes(i) < (double)f->available, "tune",
-                                              tune_bytes(i) < (double)f->available));
-    json_t *o = json_pack("{s:o,s:s,s:s,s:i,s:I,s:I,s:f,s:f,s:s,s:o}", "isas", isas, "isa",
-                          num_isa_name(f->isa), "path", f->path, "cores", f->cores, "memory_bytes",
-                          (json_int_t)f->memory, "available_bytes", (json_int_t)f->available, "gflops",
-                          f->gflops, "read_gb_per_s", f->read_gbs, "home", f->home, "models", fits);
+        json_array_append_new(fits,
+                              json_pack("{s:s,s:f,s:f,s:b,s:b}", "model", sizes[i].name,
+                                        "chat_bytes", chat_bytes(i), "tune_bytes", tune_bytes(i),
+                                        "chat", chat_bytes(i) < (double)f->available, "tune",
+                                        tune_bytes(i) < (double)f->available));
+    json_t *o =
+        json_pack("{s:o,s:s,s:s,s:i,s:I,s:I,s:f,s:f,s:s,s:o}", "isas", isas, "isa",
+                  num_isa_name(f->isa), "path", f->path, "cores", f->cores, "memory_bytes",
+                  (json_int_t)f->memory, "available_bytes", (json_int_t)f->available, "gflops",
+                  f->gflops, "read_gb_per_s", f->read_gbs, "home", f->home, "models", fits);
     cli_print_json(o);
     json_decref(o);
 }
@@ -150,17 +163,22 @@ int cmd_doctor(int argc, char **argv) {
     struct opt list[] = {{"json", NULL, OPT_FLAG, &json, "for scripts", 0, NULL},
                          {"threads", "N", OPT_INT, &threads, "default: all cores", 1, NULL},
                          {0}};
-    struct usage u = {.command = "doctor", .opts = list,
-                      .summary = "Show instruction sets, cores, memory and speed of this machine, and what fits.",
-                      .example = "attune doctor"};
+    struct usage u = {
+        .command = "doctor",
+        .opts = list,
+        .summary = "Show instruction sets, cores, memory and speed of this machine, and what fits.",
+        .example = "attune doctor"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 
     struct err err;
-    struct findings f = {.memory = mem_physical(), .available = mem_available(), .home = path_home()};
+    struct findings f = {
+        .memory = mem_physical(), .available = mem_available(), .home = path_home()};
     int rc = measure(&f, threads, &err);
-    if (!rc && json) print_json(&f);
-    else if (!rc) print_text(&f);
+    if (!rc && json)
+        print_json(&f);
+    else if (!rc)
+        print_text(&f);
     mem_free(f.home);
     return rc ? cli_fail("doctor", &err) : 0;
 }

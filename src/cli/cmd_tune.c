@@ -16,16 +16,21 @@ struct tune_words { /* options that are words, before they are understood */
 };
 
 static int words_parse(const struct tune_words *w, struct train_options *o, struct err *err) {
-    if (strcmp(w->method, "full") == 0) o->method = TRAIN_FULL;
+    if (strcmp(w->method, "full") == 0)
+        o->method = TRAIN_FULL;
     else if (strcmp(w->method, "lora") != 0)
         return err_set(err, ERR_USAGE, "--method is lora or full, not \"%s\"", w->method);
-    if (strcmp(w->schedule, "linear") == 0) o->schedule = SCHEDULE_LINEAR;
-    else if (strcmp(w->schedule, "constant") == 0) o->schedule = SCHEDULE_CONSTANT;
+    if (strcmp(w->schedule, "linear") == 0)
+        o->schedule = SCHEDULE_LINEAR;
+    else if (strcmp(w->schedule, "constant") == 0)
+        o->schedule = SCHEDULE_CONSTANT;
     else if (strcmp(w->schedule, "cosine") != 0)
-        return err_set(err, ERR_USAGE, "--schedule is cosine, linear or constant, not \"%s\"", w->schedule);
+        return err_set(err, ERR_USAGE, "--schedule is cosine, linear or constant, not \"%s\"",
+                       w->schedule);
     o->no_shuffle = !w->shuffle;
     o->dtype_auto = w->dtype == NULL;
-    if (w->dtype && strcmp(w->dtype, "bf16") == 0) o->dtype = NUM_BF16;
+    if (w->dtype && strcmp(w->dtype, "bf16") == 0)
+        o->dtype = NUM_BF16;
     else if (w->dtype && strcmp(w->dtype, "f32") != 0)
         return err_set(err, ERR_USAGE, "--dtype is f32 or bf16, not \"%s\"", w->dtype);
     return linear_names_parse(w->targets, &o->targets, err);
@@ -59,43 +64,62 @@ static int tune(struct train_options *o, const struct tune_words *w) {
 }
 
 int cmd_tune(int argc, char **argv) {
-    struct train_options o = {.dropout = -1, .warmup_steps = -1, .weight_decay = -1, .clip = -1,
-                              .holdout = -1, .seed = 42};
-    struct tune_words w = {.method = "lora", .schedule = "cosine", .targets = "all", .shuffle = true};
+    struct train_options o = {.dropout = -1,
+                              .warmup_steps = -1,
+                              .weight_decay = -1,
+                              .clip = -1,
+                              .holdout = -1,
+                              .seed = 42};
+    struct tune_words w = {
+        .method = "lora", .schedule = "cosine", .targets = "all", .shuffle = true};
     struct opt list[] = {
         {"base", "MODEL", OPT_STR, &w.base, "directory, GGUF file or known name", 0, NULL},
         {"data", "FILE", OPT_STR, &o.data, "JSONL: messages, prompt/completion or text", 0, NULL},
-        {"valid", "FILE", OPT_STR, &o.valid, "rows to judge by instead of holding some out", 0, NULL},
+        {"valid", "FILE", OPT_STR, &o.valid, "rows to judge by instead of holding some out", 0,
+         NULL},
         {"out", "DIR", OPT_STR, &o.out, "where the adapter goes", 0, NULL},
-        {"metrics", "FILE", OPT_STR, &o.metrics, "a JSON line for each step (default: DIR/metrics.jsonl)", 0, NULL},
+        {"metrics", "FILE", OPT_STR, &o.metrics,
+         "a JSON line for each step (default: DIR/metrics.jsonl)", 0, NULL},
         {"method", "lora|full", OPT_STR, &w.method, "an adapter (default) or all weights", 0, NULL},
-        {"from-scratch", NULL, OPT_FLAG, &o.from_scratch, "with --method full: random weights first", 0, NULL},
-        {"rank", "R", OPT_I64, &o.rank, "of the adapter (default: from the number of rows)", 1, NULL},
+        {"from-scratch", NULL, OPT_FLAG, &o.from_scratch,
+         "with --method full: random weights first", 0, NULL},
+        {"rank", "R", OPT_I64, &o.rank, "of the adapter (default: from the number of rows)", 1,
+         NULL},
         {"alpha", "A", OPT_DOUBLE, &o.alpha, "default: twice the rank", 0, NULL},
         {"rslora", NULL, OPT_FLAG, &o.rslora, "scale by alpha/sqrt(rank)", 0, NULL},
         {"dropout", "P", OPT_DOUBLE, &o.dropout, "default: 0", 0, NULL},
         {"targets", "LIST", OPT_STR, &w.targets, "q_proj,v_proj,... or all (default)", 0, NULL},
         {"init", "DIR", OPT_STR, &o.init, "PEFT adapter to start from", 0, NULL},
-        {"lr", "X", OPT_DOUBLE, &o.lr, "peak learning rate (default: from the model's size)", 0, NULL},
+        {"lr", "X", OPT_DOUBLE, &o.lr, "peak learning rate (default: from the model's size)", 0,
+         NULL},
         {"schedule", "NAME", OPT_STR, &w.schedule, "cosine (default), linear or constant", 0, NULL},
         {"warmup-steps", "N", OPT_I64, &o.warmup_steps, "default: 5 %", 0, NULL},
         {"weight-decay", "X", OPT_DOUBLE, &o.weight_decay, "default: 0.01", 0, NULL},
         {"clip", "X", OPT_DOUBLE, &o.clip, "largest gradient norm (default: 1.0; 0: off)", 0, NULL},
         {"epochs", "N", OPT_I64, &o.epochs, "times through the rows, at most", 1, NULL},
         {"steps", "N", OPT_I64, &o.steps, "exactly N steps on all rows", 1, NULL},
-        {"holdout", "FRACTION", OPT_DOUBLE, &o.holdout, "of the rows to judge by (default: 0.1; 0: none)", 0, NULL},
+        {"holdout", "FRACTION", OPT_DOUBLE, &o.holdout,
+         "of the rows to judge by (default: 0.1; 0: none)", 0, NULL},
         {"batch-size", "B", OPT_I64, &o.batch_size, "rows in a step", 1, NULL},
         {"shuffle", "0|1", OPT_BOOL, &w.shuffle, "0: rows in file order", 0, NULL},
-        {"max-length", "L", OPT_I64, &o.max_length, "tokens of a row; longer ones are cut and named", 2, NULL},
+        {"max-length", "L", OPT_I64, &o.max_length,
+         "tokens of a row; longer ones are cut and named", 2, NULL},
         {"seed", "S", OPT_U64, &o.seed, "default: 42", 0, NULL},
-        {"dtype", "f32|bf16", OPT_STR, &w.dtype, "arithmetic (default: the machine's best)", 0, NULL},
-        {"threads", "N", OPT_INT, &o.threads, "default: all cores; does not change the result", 1, NULL},
-        {"checkpoint-seconds", "X", OPT_DOUBLE, &o.checkpoint_seconds, "between checkpoints (default: 30)", 0, NULL},
-        {"memory", "SIZE", OPT_SIZE, &o.memory_bytes, "budget, e.g. 3G (default: what is free)", 0, NULL},
+        {"dtype", "f32|bf16", OPT_STR, &w.dtype, "arithmetic (default: the machine's best)", 0,
+         NULL},
+        {"threads", "N", OPT_INT, &o.threads, "default: all cores; does not change the result", 1,
+         NULL},
+        {"checkpoint-seconds", "X", OPT_DOUBLE, &o.checkpoint_seconds,
+         "between checkpoints (default: 30)", 0, NULL},
+        {"memory", "SIZE", OPT_SIZE, &o.memory_bytes, "budget, e.g. 3G (default: what is free)", 0,
+         NULL},
         {0}};
     struct usage u = {
-        .command = "tune", .args = "--base MODEL --data FILE --out DIR", .opts = list,
-        .summary = "Fine-tune a model on your examples. Shows a plan first; the best weights on held-out rows are kept.",
+        .command = "tune",
+        .args = "--base MODEL --data FILE --out DIR",
+        .opts = list,
+        .summary = "Fine-tune a model on your examples. Shows a plan first; the best weights on "
+                   "held-out rows are kept.",
         .example = "attune tune --base starter --data examples/bookings.train.jsonl --out mine",
         .required = "base data out"};
     int code = opts_parse(&u, argc, argv);
@@ -105,8 +129,13 @@ int cmd_tune(int argc, char **argv) {
 int cmd_resume(int argc, char **argv) {
     int threads = 0;
     struct opt list[] = {{"threads", "N", OPT_INT, &threads, "default: all cores", 1, NULL}, {0}};
-    struct usage u = {.command = "resume", .args = "DIR", .opts = list, .args_min = 1, .args_max = 1,
-                      .summary = "Go on with a tuning job from its last checkpoint, to the same result.",
+    struct usage u = {.command = "resume",
+                      .args = "DIR",
+                      .opts = list,
+                      .args_min = 1,
+                      .args_max = 1,
+                      .summary =
+                          "Go on with a tuning job from its last checkpoint, to the same result.",
                       .example = "attune resume mine"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;

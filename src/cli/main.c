@@ -19,8 +19,10 @@ static int usage(FILE *to) {
                 "usage: attune COMMAND [OPTIONS]     (attune COMMAND --help says more)\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(to, "\nexample:\n  attune tune --base starter --data examples/bookings.train.jsonl --out mine\n"
-                "  attune chat --model starter --adapter mine\n");
+    fprintf(
+        to,
+        "\nexample:\n  attune tune --base starter --data examples/bookings.train.jsonl --out mine\n"
+        "  attune chat --model starter --adapter mine\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -32,7 +34,8 @@ int cmd_version(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     if (argc < 2) return usage(stderr);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0)
         return usage(stdout);
     if (strcmp(argv[1], "--version") == 0) return cmd_version(0, NULL);
     for (size_t i = 0; i < COMMAND_COUNT; i++)

@@ -108,7 +108,8 @@ static int option(const struct usage *u, int argc, char **argv, int *i) {
     const char *value = eq ? eq + 1 : argv[++*i];
     if (assign(o, value)) return -1;
     char what[128];
-    snprintf(what, sizeof what, "--%s takes %s%s, not", o->name, o->arg, o->min > 0 ? " (positive)" : "");
+    snprintf(what, sizeof what, "--%s takes %s%s, not", o->name, o->arg,
+             o->min > 0 ? " (positive)" : "");
     return wrong(u, what, value);
 }
 
@@ -133,7 +134,8 @@ static int required_check(const struct usage *u, int argc, char **argv) {
 int opts_parse(struct usage *u, int argc, char **argv) {
     bool only_args = false;
     for (int i = 1; i < argc; i++) {
-        if (!only_args && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) return help(u);
+        if (!only_args && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0))
+            return help(u);
         if (!only_args && strcmp(argv[i], "--") == 0) {
             only_args = true;
         } else if (!only_args && strncmp(argv[i], "--", 2) == 0) {

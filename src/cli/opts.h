@@ -1,10 +1,10 @@
 /* Command lines: options from a table, help from the same table.
  *
  *     const char *model = NULL;
- *     struct opt list[] = {{"model", "MODEL", OPT_STR, &model, "directory, GGUF file or known name"}, {0}};
- *     struct usage u = {.command = "tokenize", .args = "< text", .summary = "...", .example = "...", .opts = list};
- *     int rc = opts_parse(&u, argc, argv);
- *     if (rc >= 0) return rc;          // help was printed (0) or the use was wrong (2)
+ *     struct opt list[] = {{"model", "MODEL", OPT_STR, &model, "directory, GGUF file or known
+ * name"}, {0}}; struct usage u = {.command = "tokenize", .args = "< text", .summary = "...",
+ * .example = "...", .opts = list}; int rc = opts_parse(&u, argc, argv); if (rc >= 0) return rc; //
+ * help was printed (0) or the use was wrong (2)
  */
 #ifndef CLI_OPTS_H
 #define CLI_OPTS_H
@@ -37,7 +37,8 @@ struct opt {
 struct usage {
     const char *command, *args, *summary, *example;
     const struct opt *opts; /* ends with {0} */
-    const char *required;   /* names of options that must be given, separated by spaces; may be NULL */
+    const char
+        *required; /* names of options that must be given, separated by spaces; may be NULL */
     int args_min, args_max; /* positional arguments */
     const char *positional[8];
     int positional_count;

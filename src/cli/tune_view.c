@@ -9,19 +9,26 @@
 #define BAR_WIDTH 24
 
 void format_seconds(double s, char *text, size_t size) {
-    if (!(s >= 0) || s > 1e9) snprintf(text, size, "?");
-    else if (s < 60) snprintf(text, size, "%.0f s", s);
-    else if (s < 3600) snprintf(text, size, "%d m %02d s", (int)s / 60, (int)s % 60);
-    else snprintf(text, size, "%d h %02d m", (int)(s / 3600), (int)s % 3600 / 60);
+    if (!(s >= 0) || s > 1e9)
+        snprintf(text, size, "?");
+    else if (s < 60)
+        snprintf(text, size, "%.0f s", s);
+    else if (s < 3600)
+        snprintf(text, size, "%d m %02d s", (int)s / 60, (int)s % 60);
+    else
+        snprintf(text, size, "%d h %02d m", (int)(s / 3600), (int)s % 3600 / 60);
 }
 
 void format_bytes(double bytes, char *text, size_t size) {
-    if (bytes >= 1073741824.0) snprintf(text, size, "%.1f GiB", bytes / 1073741824.0);
-    else snprintf(text, size, "%.0f MiB", bytes / 1048576.0);
+    if (bytes >= 1073741824.0)
+        snprintf(text, size, "%.1f GiB", bytes / 1073741824.0);
+    else
+        snprintf(text, size, "%.0f MiB", bytes / 1048576.0);
 }
 
 void tune_view_init(struct tune_view *v, const char *data) {
-    *v = (struct tune_view){.live = cli_is_terminal(STDERR_FILENO), .last_valid = NAN, .data = data};
+    *v =
+        (struct tune_view){.live = cli_is_terminal(STDERR_FILENO), .last_valid = NAN, .data = data};
 }
 
 static void close_line(struct tune_view *v) {
@@ -42,22 +49,25 @@ static void on_plan(void *ctx, const struct train_plan *p) {
     format_seconds(p->seconds, time, sizeof time);
     format_bytes((double)p->peak_bytes, memory, sizeof memory);
     fprintf(stderr, "plan\n");
-    fprintf(stderr, "  %-9s %s: %lld rows to train on, %lld held out to judge by\n", "data", v->data,
-            (long long)p->rows, (long long)p->held_out);
+    fprintf(stderr, "  %-9s %s: %lld rows to train on, %lld held out to judge by\n", "data",
+            v->data, (long long)p->rows, (long long)p->held_out);
     fprintf(stderr, "  %-9s %lld, of which %lld are trained\n", "tokens", (long long)p->tokens,
             (long long)p->trained_tokens);
     if (p->rank)
-        fprintf(stderr, "  %-9s LoRA rank %lld, alpha %g, dropout %g\n", "method", (long long)p->rank,
-                p->alpha, p->dropout);
-    else fprintf(stderr, "  %-9s all weights\n", "method");
-    fprintf(stderr, "  %-9s %lld in %lld epoch%s of %lld rows a step, learning rate %.3g, warm-up %lld\n",
+        fprintf(stderr, "  %-9s LoRA rank %lld, alpha %g, dropout %g\n", "method",
+                (long long)p->rank, p->alpha, p->dropout);
+    else
+        fprintf(stderr, "  %-9s all weights\n", "method");
+    fprintf(stderr,
+            "  %-9s %lld in %lld epoch%s of %lld rows a step, learning rate %.3g, warm-up %lld\n",
             "steps", (long long)p->steps, (long long)p->epochs, p->epochs == 1 ? "" : "s",
             (long long)p->batch_size, p->lr, (long long)p->warmup_steps);
     fprintf(stderr, "  %-9s about %s, peak memory %s, %lld tokens at a time%s, %s\n", "cost", time,
             memory, (long long)p->micro_tokens, p->recompute ? " with recomputation" : "", p->path);
     list_rows("longer than the limit, cut", p->cut_rows, p->rows_cut);
     list_rows("that train no token, left out", p->nothing_rows, p->rows_nothing);
-    list_rows("that would be rendered differently when served", p->otherwise_rows, p->rows_otherwise);
+    list_rows("that would be rendered differently when served", p->otherwise_rows,
+              p->rows_otherwise);
 }
 
 static void draw_live(struct tune_view *v, const struct train_step *s) {
@@ -66,7 +76,8 @@ static void draw_live(struct tune_view *v, const struct train_step *s) {
     int filled = (int)((double)BAR_WIDTH * (double)s->step / (double)(s->steps ? s->steps : 1));
     for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < filled ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f", bar, (long long)s->step, (long long)s->steps, s->loss);
+    fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f", bar, (long long)s->step, (long long)s->steps,
+            s->loss);
     if (!isnan(v->last_valid)) fprintf(stderr, "  held-out %.4f", v->last_valid);
     fprintf(stderr, "  %.0f tokens/s  %s left \x1b[K", s->tokens_per_second, left);
     v->line_open = true;
@@ -89,7 +100,8 @@ static void on_valid(void *ctx, int64_t step, double loss, bool best) {
     struct tune_view *v = ctx;
     v->last_valid = loss;
     if (!v->live)
-        fprintf(stderr, "step %lld  held-out loss %.4f%s\n", (long long)step, loss, best ? "  (best so far)" : "");
+        fprintf(stderr, "step %lld  held-out loss %.4f%s\n", (long long)step, loss,
+                best ? "  (best so far)" : "");
 }
 
 static void on_note(void *ctx, const char *text) {
@@ -98,7 +110,8 @@ static void on_note(void *ctx, const char *text) {
 }
 
 struct train_events tune_view_events(struct tune_view *v) {
-    return (struct train_events){.ctx = v, .plan = on_plan, .step = on_step, .valid = on_valid, .note = on_note};
+    return (struct train_events){
+        .ctx = v, .plan = on_plan, .step = on_step, .valid = on_valid, .note = on_note};
 }
 
 void tune_view_end(struct tune_view *v, const char *out, const struct train_result *r) {
@@ -114,6 +127,7 @@ void tune_view_end(struct tune_view *v, const char *out, const struct train_resu
     fprintf(stderr, "done in %s, peak memory %s%s: loss %.4f -> %.4f", time, memory,
             r->stopped_early ? ", stopped early" : "", r->first_loss, r->last_loss);
     if (!isnan(r->best_valid))
-        fprintf(stderr, ", held-out %.4f at step %lld (kept)", r->best_valid, (long long)r->best_step);
+        fprintf(stderr, ", held-out %.4f at step %lld (kept)", r->best_valid,
+                (long long)r->best_step);
     fprintf(stderr, "\nwrote %s\n", out);
 }

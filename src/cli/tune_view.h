@@ -1,5 +1,5 @@
-/* What a person sees while a model is tuned: the plan, a live line (plain lines where standard error
- * is no terminal), the end. */
+/* What a person sees while a model is tuned: the plan, a live line (plain lines where standard
+ * error is no terminal), the end. */
 #ifndef CLI_TUNE_VIEW_H
 #define CLI_TUNE_VIEW_H
 

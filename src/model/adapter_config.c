@@ -14,10 +14,10 @@
 
 /* keys that change what the factors mean, unless null, false or empty */
 static const char *const must_be_empty[] = {
-    "rank_pattern",    "alpha_pattern",    "layers_to_transform",     "modules_to_save",
-    "use_dora",        "fan_in_fan_out",   "layer_replication",       "lora_bias",
-    "use_qalora",      "use_bdlora",       "target_parameters",       "trainable_token_indices",
-    "arrow_config",    "megatron_config",  "alora_invocation_tokens", "kasa_config",
+    "rank_pattern",      "alpha_pattern",   "layers_to_transform",     "modules_to_save",
+    "use_dora",          "fan_in_fan_out",  "layer_replication",       "lora_bias",
+    "use_qalora",        "use_bdlora",      "target_parameters",       "trainable_token_indices",
+    "arrow_config",      "megatron_config", "alora_invocation_tokens", "kasa_config",
     "monteclora_config",
 };
 

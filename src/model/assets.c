@@ -216,5 +216,6 @@ int assets_template(const char *path, bool want_tools, struct chat_template **re
 
 int assets_render(const struct chat_template *t, const struct tokenizer *tok, const json_t *vars,
                   bool add_generation_prompt, struct buf *out, struct err *err) {
-    return template_render_chat(t, vars, tokenizer_special_map(tok), add_generation_prompt, out, err);
+    return template_render_chat(t, vars, tokenizer_special_map(tok), add_generation_prompt, out,
+                                err);
 }

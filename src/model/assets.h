@@ -8,8 +8,9 @@
 
 /* path: a model directory or a GGUF file */
 int assets_tokenizer(const char *path, struct tokenizer **ret, struct err *err);
-/* chat_template.jinja, else tokenizer_config.json's chat_template (a string, or a list of named ones: "default",
- * and "tool_use" when want_tools), else GGUF metadata. *ret is NULL when the model has none. */
+/* chat_template.jinja, else tokenizer_config.json's chat_template (a string, or a list of named
+ * ones: "default", and "tool_use" when want_tools), else GGUF metadata. *ret is NULL when the model
+ * has none. */
 int assets_template(const char *path, bool want_tools, struct chat_template **ret, struct err *err);
 
 /* Render with the tokenizer's special tokens added to `vars` (not over keys that are there) and

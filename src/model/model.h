@@ -32,7 +32,8 @@ struct model_options {
 };
 
 /* path: a model directory or a GGUF file. */
-int model_open(const char *path, const struct model_options *o, struct model **ret, struct err *err);
+int model_open(const char *path, const struct model_options *o, struct model **ret,
+               struct err *err);
 void model_close(struct model *m);
 const struct model_config *model_config(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);
@@ -47,8 +48,9 @@ struct model_hashes {
 };
 int model_hashes(const struct model *m, struct model_hashes *ret, struct err *err);
 
-/* A PEFT directory (adapter_config.json + adapter_model.safetensors). Shapes and targets are checked
- * against the model. A mismatch with recorded hashes is written to `warning` ("" when none). */
+/* A PEFT directory (adapter_config.json + adapter_model.safetensors). Shapes and targets are
+ * checked against the model. A mismatch with recorded hashes is written to `warning` ("" when
+ * none). */
 int adapter_open(const struct model *m, const char *dir, struct adapter **ret, char warning[240],
                  struct err *err);
 void adapter_close(struct adapter *a);
@@ -67,15 +69,14 @@ void session_rewind(struct session *s, int64_t length); /* keep the first `lengt
  * ERR_INVALID for an id outside the vocabulary. */
 int session_eval(struct session *s, struct num *num, const int32_t *ids, int64_t n, float *logits,
                  struct err *err);
-/* The same, with the log-probability of each following token: logprob[i] of next[i] after ids[i]. Logits of
- * all rows are never held at once. */
+/* The same, with the log-probability of each following token: logprob[i] of next[i] after ids[i].
+ * Logits of all rows are never held at once. */
 int session_score(struct session *s, struct num *num, const int32_t *ids, int64_t n,
                   const int32_t *next, float *logprob, struct err *err);
 
-
-/* Several sessions of one model in one pass, each with its own adapter: what a scheduler runs. Bits are
- * those of evaluating each item alone. Scratch memory belongs to the workspace: `rows` tokens in all at
- * a time (longer lists are taken in pieces), `outputs` items with logits at most. */
+/* Several sessions of one model in one pass, each with its own adapter: what a scheduler runs. Bits
+ * are those of evaluating each item alone. Scratch memory belongs to the workspace: `rows` tokens
+ * in all at a time (longer lists are taken in pieces), `outputs` items with logits at most. */
 struct workspace;
 int workspace_open(const struct model *m, int64_t rows, int64_t outputs, struct workspace **ret,
                    struct err *err);

@@ -12,8 +12,8 @@ const char *linear_name(enum linear_kind kind);   /* "q_proj" */
 const char *linear_module(enum linear_kind kind); /* "self_attn.q_proj" */
 
 struct linear {
-    struct mat w;       /* (out, in) */
-    const float *bias;  /* (out) or NULL */
+    struct mat w;      /* (out, in) */
+    const float *bias; /* (out) or NULL */
     int64_t out, in;
 };
 
@@ -66,8 +66,8 @@ struct adapter {
 
 /* PEFT's name of a factor: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight" */
 void lora_tensor_name(char *out, size_t size, int64_t layer, enum linear_kind kind, char factor);
-/* What adapter_config.json says, and what attune.json beside it adds: base path and hashes. (Another key
- * in adapter_config.json itself makes PEFT warn, and older ones fail.) */
+/* What adapter_config.json says, and what attune.json beside it adds: base path and hashes.
+ * (Another key in adapter_config.json itself makes PEFT warn, and older ones fail.) */
 struct adapter_meta {
     int64_t rank;
     double alpha, dropout;
@@ -78,12 +78,14 @@ struct adapter_meta {
 };
 json_t *adapter_config_write(const struct adapter_meta *meta); /* adapter_config.json */
 json_t *adapter_record_write(const struct adapter_meta *meta); /* attune.json */
-/* `targets` is 0 where target_modules is a pattern: then the tensors say what is adapted. base_path is
- * borrowed from config. ERR_UNSUPPORTED names a key this version cannot follow. */
-int adapter_config_read(const json_t *config, const char *where, struct adapter_meta *ret, struct err *err);
-/* Both files of a directory. load: *ret_config (a new reference) is adapter_config.json; hashes are empty
- * where attune.json is absent. */
+/* `targets` is 0 where target_modules is a pattern: then the tensors say what is adapted. base_path
+ * is borrowed from config. ERR_UNSUPPORTED names a key this version cannot follow. */
+int adapter_config_read(const json_t *config, const char *where, struct adapter_meta *ret,
+                        struct err *err);
+/* Both files of a directory. load: *ret_config (a new reference) is adapter_config.json; hashes are
+ * empty where attune.json is absent. */
 int adapter_config_save(const char *dir, const struct adapter_meta *meta, struct err *err);
-int adapter_config_load(const char *dir, struct adapter_meta *ret, json_t **ret_config, struct err *err);
+int adapter_config_load(const char *dir, struct adapter_meta *ret, json_t **ret_config,
+                        struct err *err);
 
 #endif

@@ -16,7 +16,8 @@ int linear_names_parse(const char *list, unsigned *ret_targets, struct err *err)
         if (!bit)
             return err_set(err, ERR_USAGE,
                            "no linear layer is called \"%.*s\"; known: q_proj k_proj v_proj o_proj "
-                           "gate_proj up_proj down_proj, or all", (int)n, at);
+                           "gate_proj up_proj down_proj, or all",
+                           (int)n, at);
         targets |= bit;
         at += n + (at[n] == ',');
     }

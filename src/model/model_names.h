@@ -1,4 +1,5 @@
-/* The seven linear layers of a block as PEFT names them; public because command lines speak them. */
+/* The seven linear layers of a block as PEFT names them; public because command lines speak them.
+ */
 #ifndef MODEL_MODEL_NAMES_H
 #define MODEL_MODEL_NAMES_H
 

@@ -13,10 +13,17 @@
 #define SHARD_BYTES ((int64_t)4 << 30)
 
 /* what a directory holds besides config.json and weights */
-static const char *const asset_names[] = {
-    "generation_config.json", "tokenizer.json",        "tokenizer_config.json", "vocab.json",
-    "merges.txt",             "special_tokens_map.json", "added_tokens.json",   "chat_template.jinja",
-    "tokenizer.model",        "LICENSE",               "README.md"};
+static const char *const asset_names[] = {"generation_config.json",
+                                          "tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "vocab.json",
+                                          "merges.txt",
+                                          "special_tokens_map.json",
+                                          "added_tokens.json",
+                                          "chat_template.jinja",
+                                          "tokenizer.model",
+                                          "LICENSE",
+                                          "README.md"};
 
 static int write_json(const char *dir, const char *name, const json_t *v, struct err *err) {
     char *path = path_join(dir, name), *text = json_dumps(v, JSON_INDENT(2));
@@ -80,7 +87,8 @@ static int make_generation_config(const struct model *m, const char *dir, struct
     return rc;
 }
 
-int model_save_assets(const struct model *m, enum tensor_type type, const char *dir, struct err *err) {
+int model_save_assets(const struct model *m, enum tensor_type type, const char *dir,
+                      struct err *err) {
     json_t *config = model_config_write(&m->config, type == TENSOR_F32 ? "float32" : "bfloat16");
     int rc = write_json(dir, "config.json", config, err);
     json_decref(config);
@@ -90,9 +98,12 @@ int model_save_assets(const struct model *m, enum tensor_type type, const char *
     return rc ? rc : make_generation_config(m, dir, err);
 }
 
-static size_t element_count(const struct tensor *t) { return t->bytes / (t->type == TENSOR_F32 ? 4 : 2); }
+static size_t element_count(const struct tensor *t) {
+    return t->bytes / (t->type == TENSOR_F32 ? 4 : 2);
+}
 
-/* all tensors as `type`: pointers into the model where it has that type already, else into *ret_block */
+/* all tensors as `type`: pointers into the model where it has that type already, else into
+ * *ret_block */
 static int convert(const struct model *m, enum tensor_type type, struct tensor_out **ret_list,
                    void **ret_block, size_t *ret_bytes, struct err *err) {
     int64_t count = tensors_count(m->tensors);
@@ -107,7 +118,8 @@ static int convert(const struct model *m, enum tensor_type type, struct tensor_o
     char *at = *ret_block;
     for (int64_t i = 0; i < count; i++) {
         const struct tensor *t = tensors_at(m->tensors, i);
-        list[i] = (struct tensor_out){.name = t->name, .type = type, .dims = t->dims, .data = t->data};
+        list[i] =
+            (struct tensor_out){.name = t->name, .type = type, .dims = t->dims, .data = t->data};
         memcpy(list[i].shape, t->shape, sizeof t->shape);
         if (t->type == type) continue;
         size_t n = element_count(t);
@@ -124,7 +136,8 @@ static int convert(const struct model *m, enum tensor_type type, struct tensor_o
 }
 
 _Static_assert((int)TENSOR_F32 == (int)NUM_F32 && (int)TENSOR_BF16 == (int)NUM_BF16 &&
-                   (int)TENSOR_F16 == (int)NUM_F16, "one list of element types");
+                   (int)TENSOR_F16 == (int)NUM_F16,
+               "one list of element types");
 
 static int save_into(const struct model *m, enum tensor_type type, const struct tensor_out *list,
                      int64_t count, const char *dir, struct err *err) {
@@ -142,10 +155,11 @@ static int save_into(const struct model *m, enum tensor_type type, const struct 
     return rc;
 }
 
-int model_save(const struct model *m, enum tensor_type type, const struct tensor_out *list, int64_t count,
-               const char *dir, struct err *err) {
+int model_save(const struct model *m, enum tensor_type type, const struct tensor_out *list,
+               int64_t count, const char *dir, struct err *err) {
     if (dir_exists(dir) || file_exists(dir))
-        return err_set(err, ERR_CONFLICT, "\"%s\" exists already; remove it or choose another name", dir);
+        return err_set(err, ERR_CONFLICT, "\"%s\" exists already; remove it or choose another name",
+                       dir);
     size_t n = strlen(dir) + 32;
     char *staging = mem_alloc(n);
     snprintf(staging, n, "%s.tmp-%ld", dir, (long)getpid());
@@ -172,11 +186,13 @@ static char *name_of_path(const char *path) {
 }
 
 /* Names are taken one at a time: the lock keeps two imports from writing the same directory. */
-static int import_locked(const char *path, enum tensor_type type, const char *dir, struct err *err) {
+static int import_locked(const char *path, enum tensor_type type, const char *dir,
+                         struct err *err) {
     char *models = mem_strndup(dir, (size_t)(path_base(dir).p - dir));
     struct model *m = NULL;
     int rc = dir_make(models, err);
-    if (!rc) rc = model_open(path, &(struct model_options){.expand_f32 = type == TENSOR_F32}, &m, err);
+    if (!rc)
+        rc = model_open(path, &(struct model_options){.expand_f32 = type == TENSOR_F32}, &m, err);
     if (!rc) rc = model_save(m, type, NULL, 0, dir, err);
     if (!rc) rc = model_source_write(dir, path, err);
     model_close(m);
@@ -184,7 +200,8 @@ static int import_locked(const char *path, enum tensor_type type, const char *di
     return rc;
 }
 
-int model_import(const char *path, const char *name, enum tensor_type type, char **ret_dir, struct err *err) {
+int model_import(const char *path, const char *name, enum tensor_type type, char **ret_dir,
+                 struct err *err) {
     char *own_name = name ? mem_strdup(name) : name_of_path(path), *dir = NULL;
     int lock = -1, rc = model_name_check(own_name, err);
     if (!rc) {
@@ -194,7 +211,9 @@ int model_import(const char *path, const char *name, enum tensor_type type, char
     if (!rc) rc = import_locked(path, type, dir, err);
     home_unlock(lock);
     mem_free(own_name);
-    if (rc) mem_free(dir);
-    else *ret_dir = dir;
+    if (rc)
+        mem_free(dir);
+    else
+        *ret_dir = dir;
     return rc;
 }

@@ -48,9 +48,10 @@ void token_list_release(struct token_list *l);
 
 /* Appends to *out. Special and added tokens in the text are recognised. `specials` adds what the
  * post-processor adds (BOS, EOS). Text must be UTF-8: else ERR_INVALID with the byte offset. */
-int tokenizer_encode(const struct tokenizer *t, struct str text, bool specials, struct token_list *out,
-                     struct err *err);
-/* The text of ids; specials are left out when skip_special. As `tokenizers` decodes, byte for byte. */
+int tokenizer_encode(const struct tokenizer *t, struct str text, bool specials,
+                     struct token_list *out, struct err *err);
+/* The text of ids; specials are left out when skip_special. As `tokenizers` decodes, byte for byte.
+ */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, bool skip_special,
                      struct buf *out, struct err *err);
 /* The raw bytes one id stands for in the middle of a text (for streaming: feed until the UTF-8 is
@@ -58,7 +59,7 @@ int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, b
 struct str tokenizer_bytes(const struct tokenizer *t, int32_t id);
 struct str tokenizer_token(const struct tokenizer *t, int32_t id); /* as in the vocabulary file */
 
-int64_t tokenizer_size(const struct tokenizer *t); /* highest id + 1 */
+int64_t tokenizer_size(const struct tokenizer *t);                   /* highest id + 1 */
 int32_t tokenizer_find(const struct tokenizer *t, struct str token); /* -1: none */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
