@@ -144,7 +144,8 @@ static int compose_known(utf8proc_option_t options, struct str s, struct buf *ou
 }
 
 /* utf8proc follows a later Unicode than the package's normalizers, to whom some marks are ordinary
- * characters: those part the text. */
+ * characters: those part the text. So does U+11A7, one before the first Hangul final: utf8proc 2.8
+ * loses it behind a syllable without a final. */
 static int compose(enum normalize_kind kind, struct str s, struct buf *out, struct err *err) {
     utf8proc_option_t options = UTF8PROC_STABLE;
     options |=
@@ -153,7 +154,8 @@ static int compose(enum normalize_kind kind, struct str s, struct buf *out, stru
     size_t done = 0, n;
     int rc = 0;
     for (size_t i = 0; i < s.n && !rc; i += n) {
-        if (!(char_class(char_at(s.p + i, &n)) & CH_PLAIN)) continue;
+        unsigned cp = char_at(s.p + i, &n);
+        if (cp != 0x11A7 && !(char_class(cp) & CH_PLAIN)) continue;
         if (done < i) rc = compose_known(options, (struct str){s.p + done, i - done}, out, err);
         buf_add(out, s.p + i, n);
         done = i + n;

@@ -7,7 +7,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 TEXT = ["the quick brown fox jumps over the lazy dog 12345 times, isn't it? We'll see! " * 3,
         "naïve café déjà vu; ﬁne Ångström ½ ² x² Ⅷ\n\n  indented\ttabs  ", "你好，世界。今天 天气 不错", "مرحبا بالعالم", "नमस्ते दुनिया", "Straße ŒUVRE İstanbul ſ"]
 TRY = ["", " ", "the quick fox", "  The  QUICK\n\nfox 12 345 x²½", "isn't we'LL 'ſ I'd", "naïve cafe\u0301 ﬁ Å", "你好 世界", "नमस्ते", "مرحبا", "a<s>b </s> c<pad>", "<mask>x <mask> word<w>word <w> ", "tab\t\r\n  end  ",
-       "👩‍👩‍👧 \u0000\u0001\u200b", "!!?? -- __a_b__", "ÀÉ\u0301İ", "xyzxyzxyzxyz 0000000000"]
+       "👩‍👩‍👧 \u0000\u0001\u200b", "뒤\u11a7\u11a8 \u1112\u1161\u11ab \u0c2b\u0c3c\u0c4d \u0344", "!!?? -- __a_b__", "ÀÉ\u0301İ", "xyzxyzxyzxyz 0000000000"]
 
 
 def trained(model, trainer, **parts):
