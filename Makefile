@@ -63,16 +63,21 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
 
+# V=1 shows the commands
+Q := $(if $(V),,@)
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(CONV) $(ISA) -MMD -MP -c $< -o $@
+	@echo '  CC    $<'
+	$(Q)$(CC) $(CFLAGS_ALL) $(CONV) $(ISA) -MMD -MP -c $< -o $@
 
 $(BUILD)/attune: $(OBJ)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 # --- tests -----------------------------------------------------------------------------------------
 $(BUILD)/unit: $(LIB_OBJ) $(UNIT:%.c=$(BUILD)/%.o)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS) -lcmocka
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS) -lcmocka
 
 # one module with the ones below it: make unit-text
 UNIT_DEPS.base    := base
@@ -86,12 +91,16 @@ UNIT_DEPS.infer   := base num weights text model infer
 $(BUILD)/unit-%: FORCE
 	@$(MAKE) --no-print-directory MODULES="$(UNIT_DEPS.$*)" UNIT="$(wildcard tests/unit/u_main.c tests/unit/u_$*.c tests/unit/u_$*_*.c)" $(BUILD)/unit-$*.bin
 $(BUILD)/unit-%.bin: $(LIB_OBJ) $(UNIT:%.c=$(BUILD)/%.o)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS) -lcmocka
 unit-%: $(BUILD)/unit-%
 	$(BUILD)/unit-$*.bin
 
+# all of it; the log is shown where something fails
 check-unit: $(BUILD)/unit
-	$<
+	@$< >$(BUILD)/unit.log 2>&1 || { grep -aE 'FAILED|ERROR|error:|runtime error|^ *#[0-9]|skipped' \
+	    $(BUILD)/unit.log | tail -n 60; echo "unit: FAILED, see $(BUILD)/unit.log"; exit 1; }
+	@grep -a '^skipped' $(BUILD)/unit.log | sort | uniq -c | sed 's/^ */unit: /' || true
+	@echo "unit: $$(grep -ac '^\[       OK' $(BUILD)/unit.log) tests passed"
 
 # benches, emulated kernels, crash tests, fuzzing, ...: one file each
 include $(wildcard mk/*.mk)
@@ -103,6 +112,8 @@ compile_commands.json: FORCE
 
 install: $(BUILD)/attune
 	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/attune
+	for f in models/starter/*; do \
+	    install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/attune/starter/$${f##*/}; done
 
 clean:
 	rm -rf build

@@ -6,9 +6,9 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 SECONDS_EACH ?= 60
 
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB_OBJ)
-	$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $^ -o $@ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $^ -o $@ $(LIBS)
 $(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay_main.o $(LIB_OBJ)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
 # a fuzz target's entry has the name and the lack of a prototype that libFuzzer wants
 $(BUILD)/tests/fuzz/%.o: WARN += -Wno-missing-prototypes
 
@@ -26,3 +26,5 @@ check-fuzz:
 	@$(MAKE) --no-print-directory MODE=asan replay
 
 .PHONY: run-fuzz replay check-fuzz
+
+-include $(wildcard $(BUILD)/tests/fuzz/*.d)

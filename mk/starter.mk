@@ -1,6 +1,6 @@
 # The starter model: generated text, own tokenizer, trained from nothing by attune itself.
 $(BUILD)/starter-%: $(BUILD)/tools/starter/%.o $(filter $(BUILD)/src/base/% $(BUILD)/src/text/%,$(OBJ))
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 # make demo MODEL=smollm2: with a real instruct model of 135 M parameters
 demo:
@@ -18,3 +18,5 @@ examples: $(BUILD)/starter-gen
 	    > examples/bookings.test.jsonl
 
 .PHONY: demo starter examples
+
+-include $(wildcard $(BUILD)/tools/starter/*.d)
