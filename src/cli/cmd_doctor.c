@@ -126,9 +126,9 @@ static void print_text(const struct findings *f) {
     format_bytes((double)f->memory, memory, sizeof memory);
     format_bytes((double)f->available, available, sizeof available);
     printf("%-14s", "instructions");
-    for (int i = 0; i < NUM_ISA_COUNT; i++)
+    for (enum num_isa i = NUM_SCALAR; i < NUM_ISA_COUNT; i++)
         printf(" %s%s", num_isa_name(i),
-               num_isa_available(i) ? (i == (int)f->isa ? " (used)" : "") : " (no)");
+               num_isa_available(i) ? (i == f->isa ? " (used)" : "") : " (no)");
     printf("\n%-14s %s\n", "arithmetic", f->path);
     printf("%-14s %d\n", "cores", f->cores);
     printf("%-14s %s, %s free\n", "memory", memory, available);
@@ -140,7 +140,7 @@ static void print_text(const struct findings *f) {
 
 static void print_json(const struct findings *f) {
     json_t *isas = json_array(), *fits = json_array();
-    for (int i = 0; i < NUM_ISA_COUNT; i++)
+    for (enum num_isa i = NUM_SCALAR; i < NUM_ISA_COUNT; i++)
         if (num_isa_available(i)) json_array_append_new(isas, json_string(num_isa_name(i)));
     for (size_t i = 0; i < SIZE_COUNT; i++)
         json_array_append_new(fits,
