@@ -50,8 +50,8 @@ void token_list_release(struct token_list *l);
  * post-processor adds (BOS, EOS). Text must be UTF-8: else ERR_INVALID with the byte offset. */
 int tokenizer_encode(const struct tokenizer *t, struct str text, bool specials,
                      struct token_list *out, struct err *err);
-/* The text of ids; specials are left out when skip_special. As `tokenizers` decodes, byte for byte.
- */
+/* The text of ids, byte for byte as `tokenizers` decodes. skip_special leaves out every special
+ * token (the package keeps those that a normalizer changes). */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, bool skip_special,
                      struct buf *out, struct err *err);
 /* The raw bytes one id stands for in the middle of a text (for streaming: feed until the UTF-8 is
