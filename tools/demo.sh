@@ -25,7 +25,7 @@ $attune compare --base "$base" --adapter "$out" --data examples/bookings.test.js
 say 'One more, in your own words'
 prompt='Hello, this is Clara. Please move our table for four from Friday to Sunday.'
 echo "> $prompt"
-printf '%s\n/quit\n' "$prompt" | $attune chat --model "$base" --adapter "$out"
+printf '%s\n/quit\n' "$prompt" | $attune chat --model "$base" --adapter "$out" --temperature 0
 say 'Next'
 cat <<END
   $attune chat --model $base --adapter $out      talk to it
