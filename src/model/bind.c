@@ -86,7 +86,6 @@ static int bind_small(struct binder *b, const char *name, int64_t size, const fl
     num_widen(b->small, t.data, (enum num_type)t.type, size);
     *ret = b->small;
     b->small += size;
-    b->m->param_count += size;
     b->m->weight_bytes += t.bytes;
     return 0;
 }
@@ -97,7 +96,6 @@ static int bind_matrix(struct binder *b, const char *name, int64_t out, int64_t 
     int rc = tensors_get(b->m->tensors, name, 2, (int64_t[]){out, in}, &t, err);
     if (rc) return rc;
     *ret = (struct mat){t.data, (enum num_type)t.type, in};
-    b->m->param_count += out * in;
     b->m->weight_bytes += t.bytes;
     return 0;
 }

@@ -99,8 +99,6 @@ void model_close(struct model *m) {
 const struct model_config *model_config(const struct model *m) { return &m->config; }
 const struct tokenizer *model_tokenizer(const struct model *m) { return m->tokenizer; }
 const struct chat_template *model_template(const struct model *m) { return m->chat; }
-const char *model_path(const struct model *m) { return m->path; }
-int64_t model_param_count(const struct model *m) { return m->param_count; }
 size_t model_weight_bytes(const struct model *m) { return m->weight_bytes; }
 
 bool model_is_stop(const struct model *m, int32_t id) {

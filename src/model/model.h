@@ -38,8 +38,6 @@ void model_close(struct model *m);
 const struct model_config *model_config(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);
 const struct chat_template *model_template(const struct model *m); /* NULL: none */
-const char *model_path(const struct model *m);
-int64_t model_param_count(const struct model *m);
 size_t model_weight_bytes(const struct model *m);
 bool model_is_stop(const struct model *m, int32_t id);
 /* hashes recorded with adapters: weights, tokenizer, template ("" when none) */

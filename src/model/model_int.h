@@ -36,7 +36,6 @@ struct model {
     float *small;               /* F32 copies of norms and biases stored in other types; owned */
     float *rope_cos, *rope_sin; /* (rope_positions, head_dim/2); longer sessions make their own */
     int64_t rope_positions;
-    int64_t param_count;
     size_t weight_bytes;
 };
 

@@ -105,11 +105,6 @@ void pieces_release(struct pieces *p) {
     *p = (struct pieces){0};
 }
 
-void pieces_clear(struct pieces *p) {
-    buf_clear(&p->text);
-    p->count = 0;
-}
-
 /* What has been written to p->text since the last end is one string. */
 static void pieces_end(struct pieces *p) {
     mem_grow((void **)&p->ends, &p->cap, p->count + 1, sizeof *p->ends);

@@ -42,7 +42,6 @@ struct pieces {
 };
 void pieces_init(struct pieces *p, size_t max_bytes);
 void pieces_release(struct pieces *p);
-void pieces_clear(struct pieces *p);
 void pieces_add(struct pieces *p, struct str s);
 
 /* Consumes `tokens`; appends the text to out. */
