@@ -4,7 +4,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 # Deps first, in a make of its own: the libraries' flags are only known when they are there.
 test:
 	@tools/deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all build/$(MODE)/unit
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/unit $(BUILD)/starter-tokenizer $(BUILD)/starter-gen
 	@$(MAKE) --no-print-directory check
 deps:
 	@tools/deps
@@ -19,7 +19,7 @@ layers:
 	@tools/layers
 tidy:
 	@tools/tidy
-dead: $(BUILD)/attune $(BUILD)/unit
+dead: $(BUILD)/attune $(BUILD)/unit $(BUILD)/starter-gen $(BUILD)/starter-tokenizer
 	@tools/dead $(BUILD)
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
