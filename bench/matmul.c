@@ -20,7 +20,8 @@ static const char *const type_names[] = {"f32", "bf16", "f16"};
 
 struct filter {
     int threads;
-    int64_t m;
+    int64_t m, n, k; /* n and k: this shape alone */
+    bool cold;
     const char *op;
     enum num_isa isa;
     enum num_type compute;
@@ -69,13 +70,45 @@ static double seconds_of(int threads) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* In training a product finds its operands in memory, not in a cache: a walk over so many bytes of
+ * copies leaves none there. */
+#define COLD_BYTES ((size_t)256 << 20)
+
+struct copies {
+    void *p;
+    size_t bytes, count;
+};
+
+static struct copies copies_of(const struct mat *x, int64_t rows, bool cold) {
+    size_t used = (size_t)(rows * x->ld) * num_type_size(x->type), bytes = (used + 63) / 64 * 64;
+    struct copies o = {.bytes = bytes, .count = cold ? COLD_BYTES / bytes + 1 : 1};
+    o.p = block(o.count * bytes);
+    for (size_t i = 0; i < o.count; i++) memcpy((char *)o.p + i * bytes, x->p, used);
+    return o;
+}
+
+static void *copy_at(const struct copies *x, int i) {
+    return (char *)x->p + (size_t)i % x->count * x->bytes;
+}
+
+static void copies_close(const struct copies *o) { mem_block_close(o->p, o->bytes * o->count); }
+
+struct product {
+    struct matmul mm;
+    struct copies a, b, c;
+};
+
 static double best_of(struct num *num, void (*fn)(struct num *, const struct matmul *),
-                      const struct matmul *mm) {
+                      const struct product *p) {
     int threads = pool_threads(num_pool(num));
     double best = 1e9, begun = clock_seconds();
     for (int i = 0; i < 50 && (i < 3 || clock_seconds() - begun < 0.7); i++) {
+        struct matmul mm = p->mm;
+        mm.seg[0].a.p = copy_at(&p->a, i);
+        mm.seg[0].b.p = copy_at(&p->b, i);
+        mm.c = copy_at(&p->c, i);
         double start = seconds_of(threads);
-        fn(num, mm);
+        fn(num, &mm);
         double took = seconds_of(threads) - start;
         if (took < best) best = took;
     }
@@ -90,11 +123,13 @@ static void measure(const struct bench *b, const char *op, enum num_type type, i
     struct mat a = random_mat(tn ? k : m, tn ? m : k, NUM_F32);
     struct mat w = random_mat(nt ? n : k, nt ? k : n, type);
     struct mat c = random_mat(m, n, NUM_F32);
-    struct matmul mm = {
-        .m = m, .n = n, .seg[0] = {a, w, k}, .c = (float *)(uintptr_t)c.p, .ldc = n};
+    struct product p = {.mm = {.m = m, .n = n, .seg[0] = {a, w, k}, .ldc = n},
+                        .a = copies_of(&a, tn ? k : m, b->want.cold),
+                        .b = copies_of(&w, nt ? n : k, b->want.cold),
+                        .c = copies_of(&c, m, b->want.cold)};
     struct pool *pool = num_pool(b->num);
     double peak = probe_gflops(pool, b->want.isa, b->want.compute), read = probe_gbytes(pool);
-    double took = best_of(b->num, nt ? matmul_nt : tn ? matmul_tn : matmul_nn, &mm);
+    double took = best_of(b->num, nt ? matmul_nt : tn ? matmul_tn : matmul_nn, &p);
     double peak_after = probe_gflops(pool, b->want.isa, b->want.compute);
     if (peak_after > peak) peak = peak_after;
     double flops = 2.0 * (double)m * (double)n * (double)k;
@@ -108,12 +143,26 @@ static void measure(const struct bench *b, const char *op, enum num_type type, i
     mat_close(&a, tn ? k : m);
     mat_close(&w, nt ? n : k);
     mat_close(&c, m);
+    copies_close(&p.a);
+    copies_close(&p.b);
+    copies_close(&p.c);
+}
+
+static const char header[] =
+    "op,weights,m,n,k,threads,path,seconds,gflops,gbytes,peak_gflops,peak_gbytes,roofline";
+
+static void measure_shape(const struct bench *b) {
+    static const char *const ops[] = {"nt", "nn", "tn"};
+    puts(header);
+    for (int type = NUM_F32; type <= NUM_BF16; type++)
+        for (int op = 0; op < 3; op++)
+            measure(b, ops[op], (enum num_type)type, b->want.m, b->want.n, b->want.k);
 }
 
 static void measure_all(const struct bench *b) {
     static const int64_t shapes[][2] = {{896, 896}, {128, 896}, {4864, 896}, {896, 4864}};
     static const int64_t rows[] = {1, 4, 16, 128, 512, 1024, 2048};
-    puts("op,weights,m,n,k,threads,path,seconds,gflops,gbytes,peak_gflops,peak_gbytes,roofline");
+    puts(header);
     for (int type = NUM_F32; type <= NUM_BF16; type++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
@@ -137,7 +186,8 @@ static void measure_all(const struct bench *b) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: bench-matmul [threads=N] [m=N] [op=nt|nn|tn] [compute=f32|bf16]\n");
+    fprintf(stderr, "usage: bench-matmul [threads=N] [m=N [n=N k=N]] [op=nt|nn|tn] [cold=1]\n"
+                    "                    [compute=f32|bf16]\n");
     return 2;
 }
 
@@ -156,6 +206,12 @@ int main(int argc, char **argv) {
             b.want.threads = (int)strtol(value, NULL, 10);
         else if (strncmp(argv[i], "m=", 2) == 0)
             b.want.m = strtol(value, NULL, 10);
+        else if (strncmp(argv[i], "n=", 2) == 0)
+            b.want.n = strtol(value, NULL, 10);
+        else if (strncmp(argv[i], "k=", 2) == 0)
+            b.want.k = strtol(value, NULL, 10);
+        else if (strcmp(argv[i], "cold=1") == 0)
+            b.want.cold = true;
         else if (strncmp(argv[i], "op=", 3) == 0)
             b.want.op = value;
         else if (strcmp(argv[i], "compute=f32") == 0)
@@ -167,7 +223,10 @@ int main(int argc, char **argv) {
     }
     b.num = num_new(&(struct num_options){
         .threads = b.want.threads, .compute = b.want.compute, .isa = b.want.isa});
-    measure_all(&b);
+    if (b.want.m && b.want.n && b.want.k)
+        measure_shape(&b);
+    else
+        measure_all(&b);
     num_free(b.num);
     return 0;
 }

@@ -12,12 +12,14 @@
 #include <string.h>
 
 #define DOT_TILE_COLS 512
+#define DOT_AT_ONCE 8 /* register blocks of columns in a call, at most */
 #define BC_TILE_ROWS 288
 #define BC_TILE_COLS 1024
 #define JOIN_K 128      /* a second segment up to here shares the last block of the first */
 #define IN_PLACE_ROWS 3 /* up to so many register blocks of rows B is not worth packing */
 #define ITEMS_PER_THREAD 4
 #define PANEL_PAD 16
+#define PACKED_MAX (2 << 20) /* elements of A */
 
 struct job {
     struct num *num;
@@ -28,6 +30,7 @@ struct job {
     bool transposed; /* A lies (k, m): tn */
     float alpha;
     int64_t tile_rows, tile_cols, row_tiles;
+    char *packed; /* nn, tn: all of A, or NULL: each tile packs its own */
 };
 
 struct tile {
@@ -58,12 +61,12 @@ static const struct mm_kernels *kernels_of(const struct num *num) {
 /* --- tiles --- */
 
 static void tiles_choose(struct job *job, int64_t rows_max, int64_t row_unit, int64_t cols_max,
-                         int64_t col_unit) {
+                         int64_t col_unit, int64_t items_per_thread) {
     const struct matmul *mm = job->mm;
     job->row_tiles = ceil_div(mm->m, rows_max);
     job->tile_rows = round_up(ceil_div(mm->m, job->row_tiles), row_unit);
     job->row_tiles = ceil_div(mm->m, job->tile_rows);
-    int64_t items = (int64_t)pool_threads(num_pool(job->num)) * ITEMS_PER_THREAD;
+    int64_t items = (int64_t)pool_threads(num_pool(job->num)) * items_per_thread;
     int64_t cols = ceil_div(mm->n * job->row_tiles, items);
     job->tile_cols = round_up(min_of(cols, cols_max), col_unit);
 }
@@ -129,9 +132,13 @@ static void panel_prepare(const struct job *job, struct dot_piece *p, char *pane
     struct mat b = {p->b, p->b_type, p->ldb};
     int64_t ld = kr->dot_k + JOIN_K + PANEL_PAD;
     size_t size = 4 / (size_t)kr->unit;
+    size_t next = (size_t)(cols * b.ld) * num_type_size(b.type); /* the columns after these */
     for (int64_t j = 0; j < cols; j++) {
         char *row = panel + (size_t)(j * ld) * size;
-        kr->convert(row, at(&b, j, 0), p->b_type, p->k);
+        const char *from = at(&b, j, 0);
+        kr->convert(row, from, p->b_type, p->k);
+        for (size_t line = 0; line < (size_t)p->k * num_type_size(b.type); line += 64)
+            __builtin_prefetch(from + next + line, 0, 2);
         if (rounds && kr->unit == 1) kr->round((float *)row, p->k);
     }
     p->b = panel;
@@ -143,7 +150,8 @@ static void panel_prepare(const struct job *job, struct dot_piece *p, char *pane
 static void block_begin(const struct job *job, const struct tile *t, const struct cut *cut,
                         struct dot_block *x) {
     const struct mm_kernels *kr = job->kernels;
-    char *packed = (char *)num_thread_scratch(job->num) + panel_bytes(kr, kr->dot_cols);
+    char *packed =
+        (char *)num_thread_scratch(job->num) + panel_bytes(kr, DOT_AT_ONCE * kr->dot_cols);
     bool many = t->rows > 2 * kr->dot_rows && t->cols > 4 * kr->dot_cols;
     bool packs = kr->dot_whole || (many && kr->dot_pack_a);
     x->pieces = 0;
@@ -177,19 +185,37 @@ static void dot_columns(const struct job *job, const struct cut *cut, struct dot
     job->kernels->dot(x);
 }
 
+/* columns of a call of the kernel: as many register blocks as stay in L1 */
+static int64_t columns_at_once(const struct job *job, const struct tile *t, const struct cut *cut) {
+    const struct mm_kernels *kr = job->kernels;
+    int64_t bytes = (cut->k[0] + cut->k[1]) * 4 / kr->unit * kr->dot_cols;
+    bool few = t->rows <= 2 * kr->dot_rows;
+    int64_t fit = few ? 1 : min_of(kr->dot_l1 / bytes, DOT_AT_ONCE);
+    return kr->dot_cols * (fit > 1 ? fit : 1);
+}
+
 static void dot_tile(const struct job *job, const struct tile *t) {
     const struct matmul *mm = job->mm;
     struct dot_block x = {.rows = t->rows, .ldc = mm->ldc, .alpha = job->alpha};
     x.add = tile_begin(mm, t);
-    int64_t step = job->kernels->dot_cols, end = t->j0 + t->cols;
+    int64_t end = t->j0 + t->cols;
     for (struct cut cut = {0}; cut_next(job, &cut); x.add = true) {
         block_begin(job, t, &cut, &x);
+        int64_t step = columns_at_once(job, t, &cut);
         for (int64_t j = t->j0; j < end; j += step) {
             x.cols = min_of(step, end - j);
             x.c = mm->c + t->i0 * mm->ldc + j;
             dot_columns(job, &cut, &x, j);
         }
     }
+}
+
+/* Rows of A that stay in L2: more of them when they are shorter than a block of k may be. */
+static int64_t dot_tile_rows(const struct job *job) {
+    const struct mm_kernels *kr = job->kernels;
+    int64_t k = min_of(job->mm->seg[0].k + job->mm->seg[1].k, kr->dot_k), rows = kr->dot_tile_rows;
+    int64_t fit = k > 0 ? rows * kr->dot_k / k : rows;
+    return round_up(min_of(fit, 2 * rows), kr->dot_rows);
 }
 
 static void nt_item(void *ctx, int64_t item) {
@@ -250,21 +276,38 @@ void matmul_nt(struct num *num, const struct matmul *mm) {
     struct job job = job_of(num, mm);
     const struct mm_kernels *kr = job.kernels;
     if (num_compute(num) == NUM_BF16) a_convert(&job);
-    num_thread_scratch_reserve(num, panel_bytes(kr, kr->dot_cols) +
-                                        panel_bytes(kr, round_up(kr->dot_tile_rows, kr->dot_rows)));
-    tiles_choose(&job, kr->dot_tile_rows, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols);
+    int64_t rows = dot_tile_rows(&job), cols = DOT_AT_ONCE * kr->dot_cols;
+    num_thread_scratch_reserve(num, panel_bytes(kr, cols) + panel_bytes(kr, rows));
+    tiles_choose(&job, rows, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols, ITEMS_PER_THREAD);
     tiles_run(&job, nt_item);
 }
 
 /* --- nn, tn --- */
 
+/* a piece of k inside one segment */
 struct block {
     int s;
     int64_t k0, k;
 };
 
-static size_t a_block_bytes(const struct mm_kernels *kr) {
-    return (size_t)round_up(BC_TILE_ROWS, kr->bc_rows) * (size_t)(kr->bc_k + BC_PAD) * 4;
+static int64_t block_length(const struct job *job) {
+    return job->kernels->bc_k * job->kernels->unit;
+}
+
+static int64_t block_count(const struct job *job) {
+    int64_t k = block_length(job);
+    return ceil_div(job->mm->seg[0].k, k) + ceil_div(job->mm->seg[1].k, k);
+}
+
+static struct block block_at(const struct job *job, int64_t index) {
+    int64_t k = block_length(job), first = ceil_div(job->mm->seg[0].k, k);
+    int s = index >= first;
+    int64_t k0 = (s ? index - first : index) * k;
+    return (struct block){s, k0, min_of(k, job->mm->seg[s].k - k0)};
+}
+
+static size_t a_block_bytes(const struct mm_kernels *kr, int64_t rows) {
+    return (size_t)round_up(rows, kr->bc_rows) * (size_t)(kr->bc_k + BC_PAD) * 4;
 }
 
 static void a_pack(const struct job *job, const struct tile *t, const struct block *bl, void *out) {
@@ -274,7 +317,27 @@ static void a_pack(const struct job *job, const struct tile *t, const struct blo
         kr->pack_at(out, at(a, bl->k0, t->i0), a->ld, t->rows, bl->k);
     else
         kr->pack_a(out, at(a, t->i0, bl->k0), a->ld, t->rows, bl->k);
-    if (job->round) kr->round(out, (int64_t)(a_block_bytes(kr) / sizeof(float)));
+    if (job->round) kr->round(out, (int64_t)(a_block_bytes(kr, t->rows) / sizeof(float)));
+}
+
+static char *a_piece(const struct job *job, int64_t row_tile, int64_t block) {
+    size_t bytes = a_block_bytes(job->kernels, job->tile_rows);
+    return job->packed + (size_t)(block * job->row_tiles + row_tile) * bytes;
+}
+
+static void a_piece_pack(void *ctx, int64_t item) {
+    const struct job *job = ctx;
+    int64_t row_tile = item % job->row_tiles, block = item / job->row_tiles;
+    struct tile t = tile_at(job, row_tile);
+    struct block bl = block_at(job, block);
+    a_pack(job, &t, &bl, a_piece(job, row_tile, block));
+}
+
+static void a_pack_all(struct job *job) {
+    int64_t pieces = job->row_tiles * block_count(job);
+    size_t bytes = (size_t)pieces * a_block_bytes(job->kernels, job->tile_rows);
+    job->packed = num_scratch(job->num, NUM_SLOT_PACK_A, bytes);
+    pool_run(num_pool(job->num), pieces, a_piece_pack, job);
 }
 
 static void bc_columns(const struct job *job, const struct tile *t, const struct block *bl,
@@ -282,7 +345,7 @@ static void bc_columns(const struct job *job, const struct tile *t, const struct
     const struct mm_kernels *kr = job->kernels;
     const struct matmul *mm = job->mm;
     const struct mat *b = &mm->seg[bl->s].b;
-    char *panel = (char *)num_thread_scratch(job->num) + a_block_bytes(kr);
+    char *panel = (char *)num_thread_scratch(job->num) + a_block_bytes(kr, BC_TILE_ROWS);
     x->cols = min_of(kr->bc_cols, t->j0 + t->cols - j);
     x->c = mm->c + t->i0 * mm->ldc + j;
     bool in_place = kr->unit == 1 && b->type == NUM_F32 && !job->round && x->cols == kr->bc_cols &&
@@ -304,22 +367,23 @@ static void bc_item(void *ctx, int64_t item) {
     const struct mm_kernels *kr = job->kernels;
     struct tile t = tile_at(job, item);
     bool add = tile_begin(job->mm, &t);
-    int64_t k_max = kr->bc_k * kr->unit;
-    char *a = num_thread_scratch(job->num);
-    for (int s = 0; s < 2; s++)
-        for (int64_t k0 = 0; k0 < job->mm->seg[s].k; k0 += k_max, add = true) {
-            struct block bl = {s, k0, min_of(k_max, job->mm->seg[s].k - k0)};
+    int64_t blocks = block_count(job);
+    for (int64_t b = 0; b < blocks; b++, add = true) {
+        struct block bl = block_at(job, b);
+        char *a = num_thread_scratch(job->num);
+        if (job->packed)
+            a = a_piece(job, item % job->row_tiles, b);
+        else
             a_pack(job, &t, &bl, a);
-            struct bc_block x = {.a = a,
-                                 .transposed = job->transposed,
-                                 .k = ceil_div(bl.k, kr->unit),
-                                 .rows = t.rows,
-                                 .ldc = job->mm->ldc,
-                                 .alpha = job->alpha,
-                                 .add = add};
-            for (int64_t j = t.j0; j < t.j0 + t.cols; j += kr->bc_cols)
-                bc_columns(job, &t, &bl, &x, j);
-        }
+        struct bc_block x = {.a = a,
+                             .transposed = job->transposed,
+                             .k = ceil_div(bl.k, kr->unit),
+                             .rows = t.rows,
+                             .ldc = job->mm->ldc,
+                             .alpha = job->alpha,
+                             .add = add};
+        for (int64_t j = t.j0; j < t.j0 + t.cols; j += kr->bc_cols) bc_columns(job, &t, &bl, &x, j);
+    }
 }
 
 static void bc_run(struct num *num, const struct matmul *mm, bool transposed) {
@@ -328,12 +392,17 @@ static void bc_run(struct num *num, const struct matmul *mm, bool transposed) {
     job.transposed = transposed;
     const struct mm_kernels *kr = job.kernels;
     size_t panel = (size_t)kr->bc_k * (size_t)kr->bc_cols * 4;
-    num_thread_scratch_reserve(num, a_block_bytes(kr) + panel);
-    tiles_choose(&job, BC_TILE_ROWS, kr->bc_rows, BC_TILE_COLS, kr->bc_cols);
+    num_thread_scratch_reserve(num, a_block_bytes(kr, BC_TILE_ROWS) + panel);
+    /* A small A is packed once for all; then narrow tiles cost nothing and keep threads together */
+    bool packs = mm->m * (mm->seg[0].k + mm->seg[1].k) <= PACKED_MAX && mm->n > kr->bc_cols;
+    tiles_choose(&job, BC_TILE_ROWS, kr->bc_rows, BC_TILE_COLS, kr->bc_cols,
+                 packs ? 2 * ITEMS_PER_THREAD : ITEMS_PER_THREAD);
+    if (packs) a_pack_all(&job);
     tiles_run(&job, bc_item);
 }
 
 void matmul_nn(struct num *num, const struct matmul *mm) { bc_run(num, mm, false); }
+
 /* A narrow C (the gradient of a low-rank factor): packing A for so few columns would cost as much
  * as the product. Its transpose is short and wide and reads both operands in place, and multiplies
  * and adds the same numbers in the same order. */

@@ -9,6 +9,7 @@
 #define DOT_ROWS 3
 #define DOT_COLS 4
 #define DOT_K 1024
+#define DOT_L1 20480
 #define DOT_TILE_ROWS 72
 #define BC_ROWS 6
 #define BC_K 256

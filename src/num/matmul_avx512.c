@@ -7,6 +7,7 @@
 #define DOT_ROWS 3
 #define DOT_COLS 8
 #define DOT_K 1024
+#define DOT_L1 20480
 #define DOT_TILE_ROWS 96
 #define BC_ROWS 12
 #define BC_K 256

@@ -13,7 +13,7 @@
 
 #include "num/num.h"
 
-/* c[i][j] (+)= alpha · sum over pieces and k of a[i][k] · b[j][k]; i < rows, j < cols <= dot_cols.
+/* c[i][j] (+)= alpha · sum over pieces and k of a[i][k] · b[j][k]; i < rows, j < cols.
  * A is F32 (unit 1) or BF16 (unit 2); B the same, or with unit 1 any type. */
 struct dot_piece {
     const void *a, *b;
@@ -53,6 +53,7 @@ struct mm_kernels {
     int64_t dot_tile_rows;  /* rows of A that stay in L2 while columns pass by */
     bool dot_whole;         /* wants packed A, and dot_cols rows of B that may be read, always */
     int64_t dot_k;          /* elements of k in a block */
+    int64_t dot_l1; /* a call takes several dot_cols columns if they fit into so many bytes */
     void (*dot)(const struct dot_block *x);
     /* For many columns: A in the order the kernel reads it, in units for rows rounded up to
      * dot_rows; returns lda. NULL: none. */

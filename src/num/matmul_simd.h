@@ -3,6 +3,7 @@
  *
  *   UNIT                         1: operands F32; 2: pairs of BF16
  *   DOT_ROWS, DOT_COLS, DOT_K    register block and k block of the dot kernel; DOT_COLS % 4 == 0
+ *   DOT_L1                       bytes of B that stay in L1 while rows pass by
  *   DOT_TILE_ROWS                rows of A in L2: a multiple of DOT_ROWS
  *   BC_ROWS, BC_K                the same of the broadcast kernel, 2 vectors wide
  */
@@ -128,8 +129,11 @@ INLINE void c_update4(float *c, __m128 s, int64_t cols, float alpha, bool add) {
     for (int64_t j = 0; j < cols; j++) c[j] = add ? c[j] + t[j] : t[j];
 }
 
-INLINE void dot_rows(const struct dot_block *x, int64_t i, const int rows) {
+INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int rows) {
     vf acc[DOT_ROWS][DOT_COLS];
+    float *c = x->c + i * x->ldc + j0;
+    int64_t cols = x->cols - j0;
+    UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(c + r * x->ldc, 1);
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j++) acc[r][j] =
         v_zero();
     for (int s = 0; s < x->pieces; s++) {
@@ -139,7 +143,8 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, const int rows) {
         UNROLL for (int r = 0; r < rows; r++) a.row[r] =
             (const elem *)p->a + i * p->lda + r * (p->a_packed ? STEP : p->lda);
         UNROLL for (int j = 0; j < DOT_COLS; j++) {
-            int64_t row = j < x->cols ? j : x->cols - 1; /* the last again: its sum is not stored */
+            int64_t row =
+                j0 + (j < cols ? j : cols - 1); /* the last again: its sum is not stored */
             b[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
         }
         switch (p->b_type) {
@@ -150,7 +155,7 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, const int rows) {
     }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j += 4) {
         __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
-        if (j < x->cols) c_update4(x->c + (i + r) * x->ldc + j, s, x->cols - j, x->alpha, x->add);
+        if (j < cols) c_update4(c + r * x->ldc + j, s, cols - j, x->alpha, x->add);
     }
 }
 
@@ -172,14 +177,28 @@ static int64_t dot_pack_a(void *out, const void *a, int64_t lda, int64_t rows, i
     return padded;
 }
 
+/* A function each: compilers keep the accumulators of small ones in registers. */
+#define DOT_CASE(R)                                                                                \
+    static                                                                                         \
+        __attribute__((noinline)) void dot_##R(const struct dot_block *x, int64_t i, int64_t j) {  \
+        dot_rows(x, i, j, R);                                                                      \
+    }
+DOT_CASE(3)
+DOT_CASE(2)
+DOT_CASE(1)
+
+/* rows in the outer loop: a group of A comes from L2 once for all columns at hand */
 static void dot(const struct dot_block *x) {
     int64_t i = 0;
-    for (; i + DOT_ROWS <= x->rows; i += DOT_ROWS) dot_rows(x, i, DOT_ROWS);
     _Static_assert(DOT_ROWS == 3, "tails below");
-    if (x->rows - i == 2)
-        dot_rows(x, i, 2);
-    else if (x->rows - i == 1)
-        dot_rows(x, i, 1);
+    for (; i + DOT_ROWS <= x->rows; i += DOT_ROWS)
+        for (int64_t j = 0; j < x->cols; j += DOT_COLS) dot_3(x, i, j);
+    for (int64_t j = 0; j < x->cols; j += DOT_COLS) {
+        if (x->rows - i == 2)
+            dot_2(x, i, j);
+        else if (x->rows - i == 1)
+            dot_1(x, i, j);
+    }
 }
 
 /* --- broadcast --- */
@@ -295,6 +314,7 @@ INLINE void bc_update(const struct bc_block *x, float *c, vf *v, const int vecto
 INLINE void bc_rows(const struct bc_block *x, int64_t i, const int rows, const int vectors,
                     const int64_t row_step, const int64_t k_step) {
     vf acc[BC_ROWS][2];
+    UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(x->c + (i + r) * x->ldc, 1);
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < vectors; j++) acc[r][j] =
         v_zero();
     const float *a = (const float *)x->a + i * row_step;
@@ -352,7 +372,7 @@ static void bc(const struct bc_block *x) {
 #define MM_TABLE                                                                                   \
     {                                                                                              \
         .unit = UNIT, .dot_tile_rows = DOT_TILE_ROWS, .dot_cols = DOT_COLS, .dot_rows = DOT_ROWS,  \
-        .dot_k = DOT_K, .dot = dot, .dot_pack_a = dot_pack_a, .convert = CONVERT,                  \
-        .bc_cols = BC_COLS, .bc_rows = BC_ROWS, .bc_k = BC_K, .bc = bc, .pack_a = pack_a,          \
-        .pack_at = pack_at, .pack_b = PACK_B, .round = ROUND,                                      \
+        .dot_k = DOT_K, .dot_l1 = DOT_L1, .dot = dot, .dot_pack_a = dot_pack_a,                    \
+        .convert = CONVERT, .bc_cols = BC_COLS, .bc_rows = BC_ROWS, .bc_k = BC_K, .bc = bc,        \
+        .pack_a = pack_a, .pack_at = pack_at, .pack_b = PACK_B, .round = ROUND,                    \
     }
