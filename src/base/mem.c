@@ -1,5 +1,7 @@
 #include "base/mem.h"
 
+#include "base/cgroup.h"
+
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -134,26 +136,19 @@ static size_t proc_kib(const char *path, const char *key) {
     return kib * 1024;
 }
 
-static size_t cgroup_limit(void) {
-    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
-    if (!f) return SIZE_MAX;
-    char line[64];
-    size_t limit = SIZE_MAX;
-    if (fgets(line, sizeof line, f) && line[0] != 'm') limit = strtoull(line, NULL, 10);
-    fclose(f);
-    return limit;
-}
-
 size_t mem_physical(void) {
     size_t ram = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    size_t limit = cgroup_limit();
-    return limit < ram ? limit : ram;
+    struct cgroup c;
+    cgroup_read(CGROUP_ROOT, &c);
+    return c.memory_limit < ram ? c.memory_limit : ram;
 }
 
 size_t mem_available(void) {
     size_t free_bytes = proc_kib("/proc/meminfo", "MemAvailable");
-    size_t limit = cgroup_limit();
-    return limit < free_bytes ? limit : free_bytes;
+    struct cgroup c;
+    cgroup_read(CGROUP_ROOT, &c);
+    size_t left = c.memory_limit > c.memory_used ? c.memory_limit - c.memory_used : 0;
+    return left < free_bytes ? left : free_bytes;
 }
 
 size_t mem_rss(void) { return proc_kib("/proc/self/status", "VmRSS"); }

@@ -1,5 +1,6 @@
 #include "base/pool.h"
 
+#include "base/cgroup.h"
 #include "base/mem.h"
 
 #include <pthread.h>
@@ -43,7 +44,10 @@ int pool_thread_index(void) { return thread_index; }
 int cpu_count(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    struct cgroup c;
+    cgroup_read(CGROUP_ROOT, &c);
     int n = CPU_COUNT(&set);
+    if (c.cpus && c.cpus < n) n = c.cpus;
     return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
 }
 

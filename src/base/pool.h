@@ -22,6 +22,6 @@ int pool_threads(const struct pool *pool);
 void pool_run(struct pool *pool, int64_t count, void (*fn)(void *ctx, int64_t i), void *ctx);
 /* In fn: the number of the thread that runs it, 0..threads-1, to choose scratch memory by. */
 int pool_thread_index(void);
-int cpu_count(void); /* cores this process may use */
+int cpu_count(void); /* cores this process may use: its affinity, or a container's quota */
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/cgroup.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -173,6 +174,50 @@ static void file_write_on_a_full_disk_leaves_the_old_file(void **state) {
     mem_free(path);
 }
 
+static void put(const char *name, const char *text) {
+    struct err err;
+    char *path = path_join(unit_dir(), name), *slash = strrchr(path, '/');
+    *slash = '\0';
+    assert_int_equal(dir_make(path, &err), 0);
+    *slash = '/';
+    assert_int_equal(file_write_atomic(path, str_of(text), &err), 0);
+    mem_free(path);
+}
+
+static struct cgroup cgroup_of(const char *name) {
+    struct cgroup c;
+    char *root = path_join(unit_dir(), name);
+    cgroup_read(root, &c);
+    mem_free(root);
+    return c;
+}
+
+static void containers_limit_memory_and_processors(void **state) {
+    (void)state;
+    put("v2/memory.max", "1000000\n");
+    put("v2/memory.current", "600000\n");
+    put("v2/memory.stat", "anon 1\ninactive_file 200000\n");
+    put("v2/cpu.max", "150000 100000\n");
+    struct cgroup c = cgroup_of("v2");
+    assert_int_equal(c.memory_limit, 1000000);
+    assert_int_equal(c.memory_used, 400000);
+    assert_int_equal(c.cpus, 1);
+    put("v1/memory/memory.limit_in_bytes", "5000\n");
+    put("v1/memory/memory.usage_in_bytes", "700\n");
+    put("v1/cpu/cpu.cfs_quota_us", "400000\n");
+    put("v1/cpu/cpu.cfs_period_us", "100000\n");
+    c = cgroup_of("v1");
+    assert_int_equal(c.memory_limit, 5000);
+    assert_int_equal(c.memory_used, 700);
+    assert_int_equal(c.cpus, 4);
+    put("open/memory.max", "max\n");
+    put("open/cpu.max", "max 100000\n");
+    c = cgroup_of("open");
+    assert_true(c.memory_limit == SIZE_MAX && c.cpus == 0);
+    c = cgroup_of("absent");
+    assert_true(c.memory_limit == SIZE_MAX && c.memory_used == 0 && c.cpus == 0);
+}
+
 static void add_index(void *ctx, int64_t i) { ((int64_t *)ctx)[i] += i + 1; }
 
 static void pool_runs_each_item_once(void **state) {
@@ -248,6 +293,7 @@ UNIT_TESTS(base, cmocka_unit_test(err_wrap_puts_context_first),
            cmocka_unit_test(utf8_accepts_exactly_the_standard),
            cmocka_unit_test(file_write_is_whole_or_absent),
            cmocka_unit_test(file_write_on_a_full_disk_leaves_the_old_file),
+           cmocka_unit_test(containers_limit_memory_and_processors),
            cmocka_unit_test(pool_runs_each_item_once), cmocka_unit_test(rng_is_fixed_for_all_time),
            cmocka_unit_test(sha256_is_the_standard_one),
            cmocka_unit_test(json_errors_name_the_place))
