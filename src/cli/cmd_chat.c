@@ -102,6 +102,7 @@ static int answer(struct chat *c, struct err *err) {
         puts(r.finish == FINISH_CANCELLED ? " [stopped]"
              : r.finish == FINISH_LENGTH  ? " [cut]"
                                           : "");
+        fflush(stdout);
     }
     generate_result_release(&r);
     token_list_release(&ids);
