@@ -124,7 +124,8 @@ static int run(struct run *g, struct err *err) {
     g->r->finish = FINISH_CANCELLED;
     if (done) rc = decode_loop(g, limit, err);
     g->r->decode_seconds = clock_seconds() - start;
-    struct str rest = rc ? STR_LIT("") : text_stream_end(&g->stream);
+    struct str rest = STR_LIT("");
+    if (!rc) rc = text_stream_end(&g->stream, &rest, err);
     if (rest.n && o->on_text) o->on_text(o->ctx, rest);
     return rc ? rc : whole_text(g, err);
 }

@@ -1,7 +1,8 @@
 /* Text of tokens as they come, whole code points at a time. A token's text depends on its
  * neighbours (byte fallback, a space that only a first token lacks), so a short window of tokens is
- * decoded with and without the new ones, and the difference is the new text. Costs do not grow with
- * the text. */
+ * decoded with and without the new ones, and the difference is the new text. A character spelled in
+ * byte tokens waits for the end of its run of such tokens, which a bad byte would change to U+FFFD,
+ * or for 16 of them. Costs do not grow with the text. */
 #ifndef INFER_TEXT_STREAM_H
 #define INFER_TEXT_STREAM_H
 
@@ -22,7 +23,7 @@ int text_stream_init(struct text_stream *ret, const struct tokenizer *t, bool sk
 void text_stream_release(struct text_stream *s);
 /* One more token. *ret: the text that became whole (maybe empty), valid until the next call. */
 int text_stream_add(struct text_stream *s, int32_t id, struct str *ret, struct err *err);
-/* What is still held back, at the end. */
-struct str text_stream_end(struct text_stream *s);
+/* What is still held back, at the end; *ret as above. */
+int text_stream_end(struct text_stream *s, struct str *ret, struct err *err);
 
 #endif

@@ -239,7 +239,8 @@ static void streamed_pieces_make_up_the_text(void **state) {
                     check(text_stream_add(&s, ids.ids[k], &piece, &err), &err);
                     collect(&streamed, piece);
                 }
-                collect(&streamed, text_stream_end(&s));
+                check(text_stream_end(&s, &piece, &err), &err);
+                collect(&streamed, piece);
                 assert_string_equal(streamed.p, after.p + before.n);
                 text_stream_release(&s);
             }
