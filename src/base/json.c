@@ -4,16 +4,57 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define READ_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL)
+
+static size_t string_length(struct str at) {
+    size_t n = 1;
+    while (n < at.n && at.p[n] != '"') n += at.p[n] == '\\' ? 2 : 1;
+    return n < at.n ? n + 1 : at.n;
+}
+
+static size_t number_length(struct str at) {
+    size_t n = 0;
+    while (n < at.n && memchr("+-.0123456789Ee", at.p[n], 15)) n++;
+    return n;
+}
+
+/* valid JSON with "e0" behind each integer that 64 bits cannot hold */
+static void write_big_as_reals(struct str text, struct buf *out) {
+    for (size_t n; text.n; text = str_from(text, n)) {
+        size_t start = out->n;
+        n = text.p[0] == '"' ? string_length(text) : number_length(text);
+        if (n == 0) n = 1;
+        buf_add(out, text.p, n);
+        if (n < 19 || text.p[0] == '"' || strpbrk(out->p + start, ".eE")) continue;
+        errno = 0;
+        strtoll(out->p + start, NULL, 10);
+        if (errno == ERANGE) buf_z(out, "e0");
+    }
+}
+
+/* transformers writes "model_max_length": 1000000000000000019884624838656. The first reading, with
+ * reals only, is for errors at the places of the text as given. */
+static json_t *read_with_big(struct str text, json_error_t *e) {
+    json_t *v = json_loadb(text.p, text.n, READ_FLAGS | JSON_DECODE_INT_AS_REAL, e);
+    if (!v) return NULL;
+    json_decref(v);
+    struct buf b;
+    buf_init(&b, SIZE_MAX);
+    write_big_as_reals(text, &b);
+    v = json_loadb(b.p, b.n, READ_FLAGS, e);
+    buf_release(&b);
+    return v;
+}
 
 /* jansson itself stops at 2048 levels of nesting (JSON_PARSER_MAX_DEPTH) */
 int json_read(struct str text, const char *where, json_t **ret, struct err *err) {
     json_error_t e;
-    size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
-    json_t *v = json_loadb(text.p, text.n, flags, &e);
-    /* transformers writes "model_max_length": 1000000000000000019884624838656 */
-    if (!v && json_error_code(&e) == json_error_numeric_overflow)
-        v = json_loadb(text.p, text.n, flags | JSON_DECODE_INT_AS_REAL, &e);
+    json_t *v = json_loadb(text.p, text.n, READ_FLAGS, &e);
+    if (!v && json_error_code(&e) == json_error_numeric_overflow) v = read_with_big(text, &e);
     if (!v)
         return err_set(err, ERR_INVALID, "%s: not valid JSON: %s (line %d, column %d)", where,
                        e.text, e.line, e.column);

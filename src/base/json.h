@@ -11,9 +11,8 @@
 #include <jansson.h>
 #include <stdint.h>
 
-/* One value of any type. Where an integer is too big for 64 bits, all of that source's integers are
- * read as doubles (json_get_i64 takes whole ones). `where` names the source in messages
- * ("config.json", "line 12"). */
+/* One value of any type. An integer that is too big for 64 bits is read as a double, the others
+ * stay integers. `where` names the source in messages ("config.json", "line 12"). */
 int json_read(struct str text, const char *where, json_t **ret, struct err *err);
 /* A whole file of at most max_bytes. */
 int json_read_file(const char *path, size_t max_bytes, json_t **ret, struct err *err);

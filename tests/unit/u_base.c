@@ -286,6 +286,28 @@ static void json_errors_name_the_place(void **state) {
     json_decref(v);
 }
 
+static void an_integer_beyond_64_bits_changes_no_other(void **state) {
+    (void)state;
+    static const char text[] =
+        "{\"id\":17293822569102704640,\"n\":3,\"least\":-9223372036854775808,"
+        "\"s\":\"\\\"17293822569102704640\",\"x\":1.7293822569102704640}";
+    struct err err;
+    json_t *v = NULL;
+    assert_int_equal(json_read(str_of(text), "row", &v, &err), 0);
+    assert_true(json_is_real(json_object_get(v, "id")));
+    assert_true(json_real_value(json_object_get(v, "id")) == 17293822569102704640.0);
+    assert_true(json_is_integer(json_object_get(v, "n")));
+    assert_true(json_integer_value(json_object_get(v, "least")) == INT64_MIN);
+    assert_string_equal(json_string_value(json_object_get(v, "s")), "\"17293822569102704640");
+    json_decref(v);
+    assert_int_equal(json_read(STR_LIT("-99999999999999999999"), "row", &v, &err), 0);
+    assert_true(json_real_value(v) == -1e20);
+    json_decref(v);
+    assert_int_equal(json_read(STR_LIT("[17293822569102704640, nul]"), "row", &v, &err),
+                     ERR_INVALID);
+    assert_non_null(strstr(err.msg, "(line 1, column 26)"));
+}
+
 UNIT_TESTS(base, cmocka_unit_test(err_wrap_puts_context_first),
            cmocka_unit_test(err_cuts_a_long_message), cmocka_unit_test(buf_stops_at_its_maximum),
            cmocka_unit_test(arena_gives_zeroed_pieces_up_to_its_limit),
@@ -296,4 +318,5 @@ UNIT_TESTS(base, cmocka_unit_test(err_wrap_puts_context_first),
            cmocka_unit_test(containers_limit_memory_and_processors),
            cmocka_unit_test(pool_runs_each_item_once), cmocka_unit_test(rng_is_fixed_for_all_time),
            cmocka_unit_test(sha256_is_the_standard_one),
-           cmocka_unit_test(json_errors_name_the_place))
+           cmocka_unit_test(json_errors_name_the_place),
+           cmocka_unit_test(an_integer_beyond_64_bits_changes_no_other))
