@@ -258,10 +258,7 @@ static int check_all_found(const struct tensors *t, const json_t *weight_map, co
     const char *name;
     json_t *place;
     json_object_foreach((json_t *)weight_map, name, place) {
-        bool found = tensors_find(t, name) != NULL;
-        for (size_t i = 0; !found && i < t->refused_count; i++)
-            found = strcmp(t->refused[i].name, name) == 0;
-        if (!found)
+        if (!tensors_find(t, name) && !tensors_find_refused(t, name))
             return err_set(err, ERR_CORRUPT, "\"%s\": tensor \"%.120s\" is not in \"%.120s\"",
                            index, name, json_string_value(place));
     }

@@ -99,7 +99,13 @@ static int name_order(const void *a, const void *b) {
                   (*(const struct tensor *const *)b)->name);
 }
 
+static int refused_order(const void *a, const void *b) {
+    return strcmp(((const struct tensor_refused *)a)->name,
+                  ((const struct tensor_refused *)b)->name);
+}
+
 int tensors_seal(struct tensors *t, struct err *err) {
+    if (t->refused_count) qsort(t->refused, t->refused_count, sizeof *t->refused, refused_order);
     t->by_name = mem_zalloc(t->count, sizeof *t->by_name);
     for (size_t i = 0; i < t->count; i++) t->by_name[i] = &t->list[i];
     if (t->count) qsort(t->by_name, t->count, sizeof *t->by_name, name_order);
@@ -134,13 +140,17 @@ const struct tensor *tensors_find(const struct tensors *t, const char *name) {
     return kept ? find_by_name(t, kept) : NULL;
 }
 
+const struct tensor_refused *tensors_find_refused(const struct tensors *t, const char *name) {
+    struct tensor_refused key = {.name = name};
+    if (!t->refused_count) return NULL;
+    return bsearch(&key, t->refused, t->refused_count, sizeof key, refused_order);
+}
+
 static int absent(const struct tensors *t, const char *name, struct err *err) {
-    for (size_t i = 0; i < t->refused_count; i++) {
-        const struct tensor_refused *r = &t->refused[i];
-        if (strcmp(r->name, name) != 0) continue;
+    const struct tensor_refused *r = tensors_find_refused(t, name);
+    if (r)
         return err_set(err, ERR_UNSUPPORTED, "\"%s\": tensor \"%.200s\" %s",
                        t->sources[r->source].path, name, r->reason);
-    }
     return err_set(err, ERR_NOT_FOUND, "\"%s\": there is no tensor \"%.200s\"", t->path, name);
 }
 

@@ -3,7 +3,8 @@
  *     t = tensors_new(); source = tensors_add_source(t, path, map); tensors_add(...);
  * tensors_seal(t)
  *
- * Invariants once sealed: names are unique, by_name is sorted, nothing changes but the hash. */
+ * Invariants once sealed: names are unique, by_name and refused are sorted, nothing changes but the
+ * hash. */
 #ifndef WEIGHTS_TENSORS_INT_H
 #define WEIGHTS_TENSORS_INT_H
 
@@ -52,6 +53,7 @@ int tensors_add(struct tensors *t, int source, const struct tensor *x, struct er
 int tensors_refuse(struct tensors *t, int source, const char *name, const char *reason,
                    struct err *err);
 int tensors_seal(struct tensors *t, struct err *err);
+const struct tensor_refused *tensors_find_refused(const struct tensors *t, const char *name);
 
 size_t tensor_type_size(enum tensor_type type);
 const char *tensor_type_name(enum tensor_type type); /* as safetensors writes it */

@@ -8,11 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A safetensors image on disk from a header and a number of data bytes; returns its path. */
 static char *image(const char *name, const char *header, size_t data_bytes) {
     struct buf b;
-    buf_init(&b, 1 << 20);
+    buf_init(&b, 1 << 26);
     uint64_t n = strlen(header);
     for (int i = 0; i < 8; i++) buf_byte(&b, (char)(n >> 8 * i));
     buf_z(&b, header);
@@ -278,6 +279,37 @@ static void index_errors_name_the_file_and_tensor(void **state) {
     mem_free(dir);
 }
 
+/* hundreds of thousands of tensors of a type that is not read, and one that is missing */
+static void a_missing_name_is_found_among_many_refused(void **state) {
+    (void)state;
+    enum { MANY = 100000 };
+    struct err err;
+    struct buf header, index;
+    char *dir = path_join(unit_dir(), "many");
+    buf_init(&header, 1 << 26);
+    buf_init(&index, 1 << 26);
+    for (int i = 0; i < MANY; i++) {
+        buf_printf(&header, "%c\"%d\":{\"dtype\":\"I8\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                   i ? ',' : '{', i);
+        buf_printf(&index, "%s\"%d\":\"s\"", i ? "," : "{\"weight_map\":{", i);
+    }
+    buf_z(&header, "}");
+    buf_z(&index, ",\"gone\":\"s\"}}");
+    assert_int_equal(dir_make(dir, &err), 0);
+    mem_free(image("many/s", header.p, 0));
+    char *path = path_join(dir, "model.safetensors.index.json");
+    assert_int_equal(file_write_atomic(path, buf_view(&index), &err), 0);
+    struct tensors *t = NULL;
+    clock_t start = clock();
+    assert_int_equal(tensors_open(dir, &t, &err), ERR_CORRUPT);
+    assert_true(clock() - start < 10 * CLOCKS_PER_SEC);
+    assert_non_null(strstr(err.msg, "tensor \"gone\" is not in \"s\""));
+    mem_free(path);
+    mem_free(dir);
+    buf_release(&index);
+    buf_release(&header);
+}
+
 static void the_shared_model_opens(void **state) {
     (void)state;
     struct err err;
@@ -306,4 +338,5 @@ UNIT_TESTS(weights_safetensors, cmocka_unit_test(reads_types_shapes_and_scalars_
            cmocka_unit_test(hash_and_content_do_not_depend_on_sharding),
            cmocka_unit_test(a_new_form_replaces_the_old_one),
            cmocka_unit_test(index_errors_name_the_file_and_tensor),
+           cmocka_unit_test(a_missing_name_is_found_among_many_refused),
            cmocka_unit_test(the_shared_model_opens))
