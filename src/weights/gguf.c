@@ -170,17 +170,38 @@ static int place_tensor(const struct gguf *g, struct gguf_tensor *t, struct str 
         return tensor_bad(g, t, "its offset is not in the data", err);
     t->data = data.p + offset;
     if (!t->type || !t->type->elements) return 0; /* refused when the weights are asked for */
-    size_t row = t->dims ? (size_t)t->shape[t->dims - 1] : 1, bytes;
+    size_t row = t->dims ? (size_t)t->shape[t->dims - 1] : 1;
     if (row % t->type->elements)
         return tensor_bad(g, t, "its rows are no whole number of blocks of its type", err);
-    if (!mul_size(t->elements / t->type->elements, t->type->bytes, &bytes) ||
-        bytes > data.n - offset)
+    if (!mul_size(t->elements / t->type->elements, t->type->bytes, &t->bytes) ||
+        t->bytes > data.n - offset)
         return err_set(
             err, ERR_CORRUPT,
             "\"%s\": tensor \"%.*s\": %zu elements of %s at data offset %llu pass the end of the "
             "file's %zu bytes of data; it is cut short",
             g->path, STR_ARG(t->name), t->elements, t->type->name, (unsigned long long)offset,
             data.n);
+    return 0;
+}
+
+static int place_order(const void *a, const void *b) {
+    const struct gguf_tensor *x = *(const struct gguf_tensor *const *)a,
+                             *y = *(const struct gguf_tensor *const *)b;
+    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+/* Data that two tensors share would be expanded once for each: a small file could fill any memory.
+ * Sorts `list`, which has room for all tensors. */
+static int check_apart(const struct gguf *g, const struct gguf_tensor **list, struct err *err) {
+    for (size_t i = 0; i < g->tensor_count; i++) list[i] = &g->tensors[i];
+    if (g->tensor_count) qsort(list, g->tensor_count, sizeof *list, place_order);
+    for (size_t i = 1; i < g->tensor_count; i++)
+        if (list[i - 1]->data + list[i - 1]->bytes > list[i]->data)
+            return err_set(err, ERR_CORRUPT,
+                           "\"%s\": tensors \"%.*s\" and \"%.*s\" lie over each other; get the "
+                           "file again",
+                           g->path, STR_ARG(list[i - 1]->name), STR_ARG(list[i]->name));
     return 0;
 }
 
@@ -191,6 +212,8 @@ static int tensor_order(const void *a, const void *b) {
 
 static int index_tensors(struct gguf *g, struct err *err) {
     g->by_name = mem_zalloc(g->tensor_count, sizeof *g->by_name);
+    int rc = check_apart(g, g->by_name, err);
+    if (rc) return rc;
     for (size_t i = 0; i < g->tensor_count; i++) g->by_name[i] = &g->tensors[i];
     if (g->tensor_count) qsort(g->by_name, g->tensor_count, sizeof *g->by_name, tensor_order);
     for (size_t i = 1; i < g->tensor_count; i++)

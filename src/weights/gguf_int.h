@@ -38,7 +38,8 @@ struct gguf_tensor {
     int dims;
     int64_t shape[TENSOR_DIMS_MAX]; /* outermost first */
     size_t elements;
-    const void *data; /* inside the file for every type whose size is known */
+    const char *data; /* inside the file for every type whose size is known */
+    size_t bytes;     /* 0 for the others */
 };
 
 struct gguf {

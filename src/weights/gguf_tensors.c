@@ -169,8 +169,7 @@ static void run_job(const struct job *job, char *block) {
     size_t from_bytes = row / t->type->elements * t->type->bytes,
            to_bytes = row * tensor_type_size(job->type);
     for (size_t r = 0; r < rows; r++) {
-        const char *from =
-            (const char *)t->data + stored_row(r, (size_t)job->head_dim) * from_bytes;
+        const char *from = t->data + stored_row(r, (size_t)job->head_dim) * from_bytes;
         expand(t->type, from, row, job->type, out + r * to_bytes);
     }
 }
@@ -191,6 +190,17 @@ static int run(struct tensors *t, const struct job *jobs, size_t count, struct e
     return rc ? rc : tensors_seal(t, err);
 }
 
+/* All of the block is written, so what another program holds is not there to be had. */
+static int open_block(struct tensors *t, struct err *err) {
+    size_t available = mem_available();
+    if (t->block_bytes > available)
+        return err_set(err, ERR_LIMIT,
+                       "\"%s\": its weights expand to %.1f MiB, and %.1f MiB of memory are free; "
+                       "close other programs or take a smaller model",
+                       t->path, (double)t->block_bytes / 1048576.0, (double)available / 1048576.0);
+    return mem_block_open(t->block_bytes, "expanding the GGUF file's weights", &t->block, err);
+}
+
 int gguf_tensors(const struct gguf *g, enum tensor_type type, struct tensors **ret,
                  struct err *err) {
     struct tensors *t = tensors_new(g->path);
@@ -200,8 +210,7 @@ int gguf_tensors(const struct gguf *g, enum tensor_type type, struct tensors **r
                  ? err_set(err, ERR_USAGE, "GGUF tensors expand to F32 or BF16, not F16")
                  : 0;
     if (!rc) rc = plan(g, type, jobs, &count, &t->block_bytes, err);
-    if (!rc)
-        rc = mem_block_open(t->block_bytes, "expanding the GGUF file's weights", &t->block, err);
+    if (!rc) rc = open_block(t, err);
     if (!rc) rc = run(t, jobs, count, err);
     mem_free(jobs);
     if (rc)

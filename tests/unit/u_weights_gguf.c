@@ -178,6 +178,58 @@ static void headers_that_lie_are_named(void **state) {
     }
 }
 
+/* A GGUF of F32 vectors of 8 elements, each at its offset in the data. */
+static void put_vectors(struct buf *b, int count, const int *offsets) {
+    static const char zeros[96];
+    buf_init(b, 1 << 20);
+    buf_add(b, "GGUF\3\0\0", 8);
+    buf_add(b, (const char[16]){(char)count}, 16);
+    for (int i = 0; i < count; i++) {
+        buf_add(b, (const char[8]){2}, 8);
+        buf_printf(b, "t%d", i);
+        buf_add(b, (const char[16]){1, 0, 0, 0, 8}, 16);
+        buf_byte(b, (char)offsets[i]);
+        buf_add(b, zeros, 7);
+    }
+    buf_add(b, zeros, (32 - b->n % 32) % 32);
+    buf_add(b, zeros, sizeof zeros);
+}
+
+static void tensors_that_share_data_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        int offsets[3];
+        bool apart;
+    } cases[] = {
+        {{0, 32, 64}, true}, {{64, 0, 32}, true}, {{0, 32, 32}, false}, {{32, 64, 32}, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err err;
+        struct gguf *g = NULL;
+        struct buf b;
+        put_vectors(&b, 3, cases[i].offsets);
+        int rc = gguf_parse(buf_view(&b), "shared.gguf", &g, &err);
+        assert_int_equal(rc, cases[i].apart ? 0 : ERR_CORRUPT);
+        if (rc) assert_non_null(strstr(err.msg, "\"shared.gguf\": tensors \"t"));
+        gguf_close(g);
+        buf_release(&b);
+    }
+}
+
+/* under a budget that would let it pass */
+static void weights_larger_than_free_memory_are_refused(void **state) {
+    (void)state;
+    struct err err;
+    struct gguf *g = NULL;
+    struct tensors *t = NULL;
+    assert_int_equal(gguf_open(FIXTURES "llama.gguf", &g, &err), 0);
+    g->tensors[0].elements = mem_physical();
+    mem_budget_set(SIZE_MAX / 2);
+    assert_int_equal(gguf_tensors(g, TENSOR_F32, &t, &err), ERR_LIMIT);
+    mem_budget_set(0);
+    assert_non_null(strstr(err.msg, "llama.gguf\": its weights expand to"));
+    gguf_close(g);
+}
+
 static double relative_difference(const struct tensor *a, const struct tensor *b) {
     const float *x = a->data, *y = b->data;
     double apart = 0, size = 0;
@@ -225,4 +277,6 @@ UNIT_TESTS(weights_gguf, cmocka_unit_test(every_block_type_expands_to_the_refere
            cmocka_unit_test(metadata_gives_the_configuration),
            cmocka_unit_test(getters_check_kind_and_range), cmocka_unit_test(every_cut_is_an_error),
            cmocka_unit_test(headers_that_lie_are_named),
+           cmocka_unit_test(tensors_that_share_data_are_refused),
+           cmocka_unit_test(weights_larger_than_free_memory_are_refused),
            cmocka_unit_test(the_quantised_twin_is_near_its_f32_original))
