@@ -12,19 +12,6 @@
 #define ASSET_MAX ((size_t)256 << 20)
 #define SHARD_BYTES ((int64_t)4 << 30)
 
-/* what a directory holds besides config.json and weights */
-static const char *const asset_names[] = {"generation_config.json",
-                                          "tokenizer.json",
-                                          "tokenizer_config.json",
-                                          "vocab.json",
-                                          "merges.txt",
-                                          "special_tokens_map.json",
-                                          "added_tokens.json",
-                                          "chat_template.jinja",
-                                          "tokenizer.model",
-                                          "LICENSE",
-                                          "README.md"};
-
 static int write_json(const char *dir, const char *name, const json_t *v, struct err *err) {
     char *path = path_join(dir, name), *text = json_dumps(v, JSON_INDENT(2));
     int rc = file_write_atomic(path, str_of(text), err);
@@ -50,8 +37,8 @@ static int copy_asset(const char *from_dir, const char *to_dir, const char *name
 
 static int copy_assets(const struct model *m, const char *dir, struct err *err) {
     int rc = 0;
-    for (size_t i = 0; !rc && i < sizeof asset_names / sizeof *asset_names; i++)
-        rc = copy_asset(m->path, dir, asset_names[i], err);
+    for (const char *const *name = model_asset_names; !rc && *name; name++)
+        rc = copy_asset(m->path, dir, *name, err);
     return rc;
 }
 

@@ -18,6 +18,20 @@
 #define NAME_MAX_BYTES 96
 #define CONFIG_BYTES_MAX ((size_t)16 << 20)
 
+const char *const model_asset_names[] = {"generation_config.json",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "tokenizer.model",
+                                         "vocab.json",
+                                         "merges.txt",
+                                         "special_tokens_map.json",
+                                         "added_tokens.json",
+                                         "chat_template.jinja",
+                                         "chat_template.json",
+                                         "LICENSE",
+                                         "README.md",
+                                         NULL};
+
 static char *join3(const char *a, const char *b, const char *c) {
     char *ab = path_join(a, b), *abc = path_join(ab, c);
     mem_free(ab);

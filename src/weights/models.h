@@ -23,6 +23,9 @@ struct model_entry {
 int models_list(struct model_entry **ret, size_t *ret_count, struct err *err);
 void models_list_free(struct model_entry *list, size_t count);
 
+/* The files of a model directory besides config.json and weights; ends with NULL. */
+extern const char *const model_asset_names[];
+
 /* Letters, digits, '.', '_' and '-', not beginning with '.' or '-', at most 96 bytes; "starter" is
  * taken. */
 int model_name_check(const char *name, struct err *err);

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "weights/fetch.h"
+#include "weights/models.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,15 +14,6 @@
 #define FILES_MAX 2000
 #define URL_BYTES 1024
 
-static const char *const wanted[] = {
-    "config.json",       "generation_config.json",
-    "tokenizer.json",    "tokenizer_config.json",
-    "tokenizer.model",   "vocab.json",
-    "merges.txt",        "special_tokens_map.json",
-    "added_tokens.json", "chat_template.jinja",
-    "model.safetensors", "model.safetensors.index.json",
-};
-
 static bool is_shard(struct str name) {
     return str_starts(name, STR_LIT("model-")) && str_ends(name, STR_LIT(".safetensors"));
 }
@@ -29,9 +21,10 @@ static bool is_shard(struct str name) {
 static bool is_wanted(struct str name) {
     if (!pull_word_ok(name.p, name.n))
         return false; /* a name from the server becomes a path here */
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (str_is(name, wanted[i])) return true;
-    return is_shard(name);
+    for (const char *const *asset = model_asset_names; *asset; asset++)
+        if (str_is(name, *asset)) return true;
+    return is_shard(name) || str_is(name, "config.json") || str_is(name, "model.safetensors") ||
+           str_is(name, "model.safetensors.index.json");
 }
 
 static const char *endpoint(void) {

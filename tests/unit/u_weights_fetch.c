@@ -418,12 +418,14 @@ static void the_hub_gives_a_model_directory(void **state) {
     (void)state;
     static const char list[] =
         "{\"sha\":\"" COMMIT "\",\"siblings\":[{\"rfilename\":\"../evil.json\"},"
-        "{\"rfilename\":\"README.md\"},{\"rfilename\":\"config.json\"},"
+        "{\"rfilename\":\"notes.txt\"},{\"rfilename\":\"config.json\"},"
+        "{\"rfilename\":\"chat_template.json\"},"
         "{\"rfilename\":\"onnx/model.safetensors\"},{\"rfilename\":7},"
         "{\"rfilename\":\"model.safetensors\"}]}";
     static const struct step steps[] = {
         {"GET /api/models/org/small ", JSON_HEAD, 0, 0, list},
         {"GET /org/small/resolve/" COMMIT "/config.json ", JSON_HEAD, 0, 0, "{}"},
+        {"GET /org/small/resolve/" COMMIT "/chat_template.json ", JSON_HEAD, 0, 0, "{}"},
         {"GET /org/small/resolve/" COMMIT "/model.safetensors ", "HTTP/1.1 500 Oh", 0, 0, ""},
         {"GET /org/small/resolve/" COMMIT "/model.safetensors ", "HTTP/1.1 404 No", 0, 0, ""},
         /* another try goes on with what is missing */
@@ -435,7 +437,7 @@ static void the_hub_gives_a_model_directory(void **state) {
     struct pulled p;
     char *path = NULL, *model = model_home_path("small");
     const struct pull_options o = {.backoff_ms = 1};
-    server_start(&server, steps, 6);
+    server_start(&server, steps, 7);
     use_endpoint(&server);
     assert_int_equal(pull_fetch("hf:org/small", NULL, &o, &p, &err), ERR_NOT_FOUND);
     assert_false(dir_exists(model));
@@ -452,7 +454,7 @@ static void the_hub_gives_a_model_directory(void **state) {
     char **names;
     size_t count;
     assert_int_equal(dir_list(model, &names, &count, &err), 0);
-    assert_int_equal(count, 3); /* attune.json, config.json, model.safetensors */
+    assert_int_equal(count, 4); /* attune.json, chat_template.json, config.json, weights */
     dir_list_free(names, count);
     assert_int_equal(pull_fetch("hf:org/small", NULL, &o, &p, &err), ERR_CONFLICT);
     mem_free(path);
