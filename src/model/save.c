@@ -85,8 +85,25 @@ int model_save_assets(const struct model *m, enum tensor_type type, const char *
     return rc ? rc : make_generation_config(m, dir, err);
 }
 
+_Static_assert((int)TENSOR_F32 == (int)NUM_F32 && (int)TENSOR_BF16 == (int)NUM_BF16 &&
+                   (int)TENSOR_F16 == (int)NUM_F16,
+               "one list of element types");
+
 static size_t element_count(const struct tensor *t) {
-    return t->bytes / (t->type == TENSOR_F32 ? 4 : 2);
+    return t->bytes / num_type_size((enum num_type)t->type);
+}
+
+static void convert_tensor(const struct tensor *t, enum num_type type, char *to) {
+    float wide[4096];
+    const char *from = t->data;
+    size_t from_size = num_type_size((enum num_type)t->type), left = element_count(t);
+    for (size_t n; left; left -= n) {
+        n = left < 4096 ? left : 4096;
+        num_widen(wide, from, (enum num_type)t->type, (int64_t)n);
+        num_narrow(to, type, wide, (int64_t)n);
+        from += n * from_size;
+        to += n * num_type_size(type);
+    }
 }
 
 /* all tensors as `type`: pointers into the model where it has that type already, else into
@@ -94,7 +111,7 @@ static size_t element_count(const struct tensor *t) {
 static int convert(const struct model *m, enum tensor_type type, struct tensor_out **ret_list,
                    void **ret_block, size_t *ret_bytes, struct err *err) {
     int64_t count = tensors_count(m->tensors);
-    size_t width = type == TENSOR_F32 ? 4 : 2, bytes = 0;
+    size_t width = num_type_size((enum num_type)type), bytes = 0;
     for (int64_t i = 0; i < count; i++) {
         const struct tensor *t = tensors_at(m->tensors, i);
         if (t->type != type) bytes += element_count(t) * width;
@@ -109,22 +126,14 @@ static int convert(const struct model *m, enum tensor_type type, struct tensor_o
             (struct tensor_out){.name = t->name, .type = type, .dims = t->dims, .data = t->data};
         memcpy(list[i].shape, t->shape, sizeof t->shape);
         if (t->type == type) continue;
-        size_t n = element_count(t);
-        float *wide = mem_alloc(n * sizeof *wide);
-        num_widen(wide, t->data, (enum num_type)t->type, (int64_t)n);
-        num_narrow(at, (enum num_type)type, wide, (int64_t)n);
-        mem_free(wide);
+        convert_tensor(t, (enum num_type)type, at);
         list[i].data = at;
-        at += n * width;
+        at += element_count(t) * width;
     }
     *ret_list = list;
     *ret_bytes = bytes;
     return 0;
 }
-
-_Static_assert((int)TENSOR_F32 == (int)NUM_F32 && (int)TENSOR_BF16 == (int)NUM_BF16 &&
-                   (int)TENSOR_F16 == (int)NUM_F16,
-               "one list of element types");
 
 static int save_into(const struct model *m, enum tensor_type type, const struct tensor_out *list,
                      int64_t count, const char *dir, struct err *err) {
