@@ -1,8 +1,11 @@
 /* attune: one program, one command each in cmd_<name>.c. */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name, *help;
@@ -32,7 +35,7 @@ int cmd_version(int argc, char **argv) {
     return 0;
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     if (argc < 2) return usage(stderr);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0)
@@ -43,3 +46,21 @@ int main(int argc, char **argv) {
     fprintf(stderr, "attune: no such command: \"%s\"; see \"attune --help\"\n", argv[1]);
     return 2;
 }
+
+static bool reader_is_gone(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+/* A reader that has gone on purpose (head) needs no message. */
+static int check_output(int code) {
+    errno = 0;
+    bool lost = fflush(stdout) != 0, earlier = ferror(stdout);
+    if (!lost && !earlier) return code;
+    if (errno != EPIPE && !reader_is_gone())
+        fprintf(stderr, "attune: standard output is not complete: %s; check where it goes\n",
+                errno ? strerror(errno) : "an earlier part could not be written");
+    return code ? code : 1;
+}
+
+int main(int argc, char **argv) { return check_output(run(argc, argv)); }
