@@ -25,6 +25,7 @@ struct chat {
     json_t *messages;
     int64_t context;
     bool terminal;
+    int failed; /* exit code of the last answer that did not come */
 };
 
 static volatile sig_atomic_t stop_answer;
@@ -127,7 +128,7 @@ static bool handle(struct chat *c, struct str line) {
     } else {
         add_message(c->messages, "user", line);
         if (answer(c, &err)) {
-            fprintf(stderr, "attune chat: %s\n", err.msg);
+            c->failed = cli_fail("chat", &err);
             json_array_remove(c->messages, json_array_size(c->messages) - 1);
         }
     }
@@ -220,5 +221,6 @@ int cmd_chat(int argc, char **argv) {
     json_decref(c.messages);
     session_close(c.session);
     cli_engine_close(&c.engine);
-    return rc ? cli_fail("chat", &err) : 0;
+    if (rc) return cli_fail("chat", &err);
+    return c.terminal ? 0 : c.failed; /* a person has seen it and gone on */
 }

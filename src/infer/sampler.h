@@ -34,6 +34,7 @@ struct sampler {
 int sampler_init(struct sampler *ret, const struct sampling *options, int64_t vocab,
                  struct err *err);
 void sampler_release(struct sampler *s);
+/* logits: finite, as evaluation gives them */
 int32_t sampler_pick(struct sampler *s, const float *logits);
 
 #endif

@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#include <math.h>
 #include <stdio.h>
 
 #define NAME_SIZE 160
@@ -163,12 +162,13 @@ int adapter_open(const struct model *m, const char *dir, struct adapter **ret, c
     struct tensors *tensors = NULL;
     if (!m->layers) return err_set(err, ERR_USAGE, "\"%s\" was opened without weights", m->path);
     struct adapter *a = mem_zalloc(1, sizeof *a);
+    a->path = mem_strdup(dir);
     a->layer_count = m->config.layers;
     a->lora = mem_zalloc((size_t)a->layer_count, sizeof *a->lora);
     int rc = adapter_config_load(dir, &meta, &a->config, err);
     if (rc) goto out;
     a->rank = meta.rank;
-    a->scale = (float)(meta.alpha / (meta.rslora ? sqrt((double)meta.rank) : (double)meta.rank));
+    a->scale = adapter_scale(&meta);
     rc = open_file(dir, &tensors, err);
     if (rc) goto out;
     struct loader l = {.m = m, .tensors = tensors, .path = dir, .a = a};
@@ -186,6 +186,7 @@ out:
 void adapter_close(struct adapter *a) {
     if (!a) return;
     json_decref(a->config);
+    mem_free(a->path);
     mem_free(a->data);
     mem_free(a->lora);
     mem_free(a);

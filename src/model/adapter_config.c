@@ -97,6 +97,11 @@ static int read_targets(const json_t *config, const char *where, unsigned *ret, 
     return 0;
 }
 
+float adapter_scale(const struct adapter_meta *meta) {
+    double rank = (double)meta->rank;
+    return (float)(meta->alpha / (meta->rslora ? sqrt(rank) : rank));
+}
+
 int adapter_config_read(const json_t *config, const char *where, struct adapter_meta *ret,
                         struct err *err) {
     struct adapter_meta meta = {.rank = 8, .alpha = 8};
@@ -110,8 +115,12 @@ int adapter_config_read(const json_t *config, const char *where, struct adapter_
     if (!rc) rc = read_targets(config, where, &meta.targets, err);
     if (!rc) rc = json_get_str(config, "base_model_name_or_path", where, &base, err);
     if (rc) return rc;
-    if (!isfinite(meta.alpha) || meta.alpha == 0)
-        return refuse_key(config, "lora_alpha", where, err);
+    if (!isfinite(adapter_scale(&meta)) || adapter_scale(&meta) == 0)
+        return err_set(
+            err, ERR_INVALID,
+            "\"%s\": lora_alpha = %g over r = %lld is no scale to calculate with; correct "
+            "lora_alpha",
+            where, meta.alpha, (long long)meta.rank);
     meta.base_path = base.p;
     *ret = meta;
     return 0;

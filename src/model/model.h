@@ -64,7 +64,7 @@ const int32_t *session_ids(const struct session *s); /* (session_length) */
 const struct model *session_model(const struct session *s);
 void session_rewind(struct session *s, int64_t length); /* keep the first `length` tokens */
 /* Append n tokens. logits: (vocab) after the last one, or NULL. ERR_LIMIT when the session is full,
- * ERR_INVALID for an id outside the vocabulary. */
+ * ERR_INVALID for an id outside the vocabulary and when the logits are not all finite. */
 int session_eval(struct session *s, struct num *num, const int32_t *ids, int64_t n, float *logits,
                  struct err *err);
 /* The same, with the log-probability of each following token: logprob[i] of next[i] after ids[i].

@@ -61,6 +61,7 @@ struct adapter {
     struct lora (*lora)[LIN_COUNT]; /* (layers) */
     float *data;                    /* owned */
     json_t *config;                 /* adapter_config.json */
+    char *path;
 };
 
 /* PEFT's name of a factor: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight" */
@@ -75,6 +76,7 @@ struct adapter_meta {
     const char *base_path;
     struct model_hashes hashes;
 };
+float adapter_scale(const struct adapter_meta *meta);          /* as struct adapter has it */
 json_t *adapter_config_write(const struct adapter_meta *meta); /* adapter_config.json */
 json_t *adapter_record_write(const struct adapter_meta *meta); /* attune.json */
 /* `targets` is 0 where target_modules is a pattern: then the tensors say what is adapted. base_path

@@ -6,6 +6,7 @@
 #include "num/ops.h"
 
 #include <assert.h>
+#include <math.h>
 
 #define PIECE_ROWS 512     /* rows of a session's own workspace: enough to keep the products busy */
 #define CAPACITY_FIRST 256 /* positions a session has room for at once */
@@ -263,6 +264,33 @@ static int64_t cut_pieces(struct workspace *w, const struct eval_item *items, in
     return pieces;
 }
 
+static bool all_finite(const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+static int not_finite(const struct session *s, struct err *err) {
+    const struct adapter *a = s->adapter;
+    return err_set(err, ERR_INVALID,
+                   "\"%s\"%s%s%s gives numbers that are not finite: its weights are damaged or too "
+                   "large; fetch or train it again",
+                   s->model->path, a ? " with adapter \"" : "", a ? a->path : "", a ? "\"" : "");
+}
+
+static int check_logits(const struct eval_item *items, int64_t count, const float *logits,
+                        struct err *err) {
+    int rc = 0;
+    for (int64_t i = 0; !rc && i < count; i++) {
+        int64_t vocab = items[i].session->model->config.vocab;
+        if (!items[i].want_logits) continue;
+        if (!all_finite(logits, vocab)) rc = not_finite(items[i].session, err);
+        logits += vocab;
+    }
+    for (int64_t i = 0; rc && i < count; i++) items[i].session->length -= items[i].n;
+    return rc;
+}
+
 int session_eval_batch(struct workspace *w, struct num *num, const struct eval_item *items,
                        int64_t count, float *logits, struct err *err) {
     int64_t dim = w->model->config.dim, item = 0, at = 0, outputs = 0;
@@ -281,7 +309,7 @@ int session_eval_batch(struct workspace *w, struct num *num, const struct eval_i
     if (!outputs) return 0;
     forward_norm(w, num, w->out, w->out, outputs);
     forward_head(w, num, logits, w->out, outputs);
-    return 0;
+    return check_logits(items, count, logits, err);
 }
 
 static int own_workspace(struct session *s, struct err *err) {
@@ -324,6 +352,7 @@ int session_score(struct session *s, struct num *num, const int32_t *ids, int64_
                             .nll = logprob + from};
         loss_run(num, &loss);
         for (int64_t i = 0; i < rows; i++) logprob[from + i] = -logprob[from + i];
+        if (!all_finite(logprob + from, rows)) rc = not_finite(s, err);
     }
     return rc;
 }

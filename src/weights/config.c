@@ -184,14 +184,15 @@ static int rope_kind_of(const struct source *s, const json_t *rope, enum rope_ki
                    s->where, type.p);
 }
 
-/* A number above 0 that must be there. */
+/* A number that must be there, and by which F32 angles can be divided. */
 static int read_factor(const struct source *s, const json_t *rope, const char *key, double *ret,
                        struct err *err) {
     double v = 0;
     int rc = json_get_double(rope, key, s->where, &v, err);
-    if (!rc && !(v > 0 && v <= 1e12))
-        rc = err_set(err, ERR_INVALID, "%s: the rope's \"%s\" must be a number above 0", s->where,
-                     key);
+    if (!rc && !(v >= 1e-12 && v <= 1e12))
+        rc = err_set(err, ERR_INVALID,
+                     "%s: the rope's \"%s\" must be a number from 1e-12 to 1e12, not %g", s->where,
+                     key, v);
     if (!rc) *ret = v;
     return rc;
 }
@@ -237,8 +238,9 @@ static int read_rope(const struct source *s, struct model_config *c, struct err 
                               .original_max_position = c->max_position};
     int rc = json_get_double(s->json, "rope_theta", s->where, &r->theta, err);
     if (!rc) rc = json_get_double(rope, "rope_theta", s->where, &r->theta, err);
-    if (!rc && !(r->theta > 0 && r->theta <= 1e15))
-        rc = err_set(err, ERR_INVALID, "%s: \"rope_theta\" %g must be above 0", s->where, r->theta);
+    if (!rc && !(r->theta >= 1e-12 && r->theta <= 1e15))
+        rc = err_set(err, ERR_INVALID, "%s: \"rope_theta\" %g is not from 1e-12 to 1e15", s->where,
+                     r->theta);
     if (!rc) rc = check_whole_head(s, s->json, err);
     if (!rc) rc = check_whole_head(s, rope, err);
     if (!rc) rc = rope_kind_of(s, rope, &r->kind, err);

@@ -48,8 +48,9 @@ static void what_cannot_be_followed_is_refused(void **state) {
         {"\"rank_pattern\":{\"q_proj\":8}", "rank_pattern"},
         {"\"alpha_pattern\":{\"q_proj\":8}", "alpha_pattern"},
         {"\"init_lora_weights\":\"pissa\"", "init_lora_weights"},
-        {"\"lora_alpha\":0", "lora_alpha"},
     };
+    static const char *const no_scale[] = {"\"lora_alpha\":0", "\"lora_alpha\":1e300",
+                                           "\"lora_alpha\":1e-60"};
     struct err err;
     struct adapter_meta meta;
     check(read_config("", &meta, &err), &err);
@@ -59,6 +60,10 @@ static void what_cannot_be_followed_is_refused(void **state) {
         assert_int_equal(read_config(cases[i].members, &meta, &err), ERR_UNSUPPORTED);
         if (!strstr(err.msg, cases[i].named))
             fail_msg("%s is not named: %s", cases[i].named, err.msg);
+    }
+    for (size_t i = 0; i < sizeof no_scale / sizeof *no_scale; i++) {
+        assert_int_equal(read_config(no_scale[i], &meta, &err), ERR_INVALID);
+        assert_non_null(strstr(err.msg, "lora_alpha"));
     }
     assert_int_equal(read_config("\"use_rslora\":3", &meta, &err), ERR_INVALID);
 }

@@ -3,9 +3,10 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "model/model.h"
+#include "model/model_int.h"
 #include "num/num.h"
 
+#include <math.h>
 #include <string.h>
 
 #define LLAMA "tests/fixtures/models/llama"
@@ -191,7 +192,46 @@ static void a_missing_model_is_named(void **state) {
     assert_null(m);
 }
 
+static void numbers_that_are_not_finite_are_an_error(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    static const int32_t ids[] = {1, 2, 3, 4};
+    struct err err;
+    struct num *num = open_num(1);
+    struct model *m = open_model(LLAMA);
+    struct session *s = NULL;
+    struct adapter *a = NULL;
+    char warning[240];
+    size_t vocab = (size_t)m->config.vocab, dim = (size_t)m->config.dim;
+    float *logits = mem_zalloc(vocab, sizeof *logits), logprob[3];
+    float *head = mem_zalloc(vocab * dim, sizeof *head);
+    check(session_open(m, 8, &s, &err), &err);
+    check(adapter_open(m, LLAMA "/adapter", &a, warning, &err), &err);
+    num_widen(head, m->head.p, m->head.type, (int64_t)(vocab * dim));
+    m->head = (struct mat){head, NUM_F32, (int64_t)dim};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        session_set_adapter(s, i ? a : NULL);
+        check(session_eval(s, num, ids, 1, logits, &err), &err);
+        float good = head[(vocab - 1) * dim];
+        head[(vocab - 1) * dim] = bad[i];
+        assert_int_equal(session_eval(s, num, ids + 1, 2, logits, &err), ERR_INVALID);
+        assert_non_null(strstr(err.msg, "\"" LLAMA "\""));
+        assert_true(!i == !strstr(err.msg, "adapter \"" LLAMA "/adapter\""));
+        assert_int_equal(session_length(s), 1);
+        assert_int_equal(session_score(s, num, ids, 3, ids + 1, logprob, &err), ERR_INVALID);
+        head[(vocab - 1) * dim] = good;
+        session_rewind(s, 0);
+    }
+    session_close(s);
+    adapter_close(a);
+    model_close(m);
+    num_free(num);
+    mem_free(head);
+    mem_free(logits);
+}
+
 UNIT_TESTS(model_session, cmocka_unit_test(a_batch_has_the_bits_of_each_alone),
            cmocka_unit_test(an_adapter_changes_the_answer_and_clears_the_session),
            cmocka_unit_test(a_session_grows_and_keeps_what_it_has),
+           cmocka_unit_test(numbers_that_are_not_finite_are_an_error),
            cmocka_unit_test(bad_ids_change_nothing), cmocka_unit_test(a_missing_model_is_named))
