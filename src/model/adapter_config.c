@@ -126,10 +126,11 @@ int adapter_config_read(const json_t *config, const char *where, struct adapter_
     return 0;
 }
 
-static json_t *target_list(unsigned targets) {
+static json_t *target_list(const struct adapter_meta *meta) {
+    if (meta->modules) return json_incref(meta->modules);
     json_t *list = json_array();
     for (int k = 0; k < LIN_COUNT; k++)
-        if (targets & 1u << k)
+        if (meta->targets & 1u << k)
             json_array_append_new(list, json_string(linear_name((enum linear_kind)k)));
     return list;
 }
@@ -145,9 +146,9 @@ json_t *adapter_config_write(const struct adapter_meta *meta) {
         "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path",
         meta->base_path ? meta->base_path : "", "inference_mode", 1, "r", (json_int_t)meta->rank,
         "lora_alpha", number(meta->alpha), "lora_dropout", json_real(meta->dropout), "use_rslora",
-        (int)meta->rslora, "target_modules", target_list(meta->targets), "bias", "none",
-        "fan_in_fan_out", 0, "init_lora_weights", 1, "layers_to_transform", "modules_to_save",
-        "rank_pattern", "alpha_pattern", "use_dora", 0);
+        (int)meta->rslora, "target_modules", target_list(meta), "bias", "none", "fan_in_fan_out", 0,
+        "init_lora_weights", 1, "layers_to_transform", "modules_to_save", "rank_pattern",
+        "alpha_pattern", "use_dora", 0);
 }
 
 json_t *adapter_record_write(const struct adapter_meta *meta) {

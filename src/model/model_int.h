@@ -73,6 +73,7 @@ struct adapter_meta {
     double alpha, dropout;
     bool rslora;
     unsigned targets; /* bit per linear_kind */
+    json_t *modules;  /* to write instead, where layers differ; borrowed; NULL: targets */
     const char *base_path;
     struct model_hashes hashes;
 };

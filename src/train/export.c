@@ -181,17 +181,38 @@ static int write_factors(const struct model *m, const struct adapter *a, const c
     return rc;
 }
 
+static unsigned targets_of_layer(const struct adapter *a, int64_t layer) {
+    unsigned targets = 0;
+    for (int k = 0; k < LIN_COUNT; k++)
+        if (a->lora[layer][k].a) targets |= 1u << k;
+    return targets;
+}
+
+/* every adapted layer by its whole name, which is what PEFT takes where layers differ */
+static json_t *module_list(const struct adapter *a) {
+    json_t *list = json_array();
+    for (int64_t l = 0; l < a->layer_count; l++)
+        for (int k = 0; k < LIN_COUNT; k++)
+            if (a->lora[l][k].a)
+                json_array_append_new(list, json_sprintf("model.layers.%lld.%s", (long long)l,
+                                                         linear_module((enum linear_kind)k)));
+    return list;
+}
+
 static int write_peft(const struct model *m, const struct adapter *a, const char *from,
                       const char *dir, struct err *err) {
     struct adapter_meta meta;
     json_t *config = NULL;
     int rc = adapter_config_load(from, &meta, &config, err);
-    if (!rc && !meta.targets)
-        for (int k = 0; k < LIN_COUNT; k++)
-            if (a->lora[0][k].a) meta.targets |= 1u << k;
-    if (!rc) rc = dir_make(dir, err);
+    if (rc) return rc;
+    if (!meta.base_path || !meta.base_path[0]) meta.base_path = m->path;
+    meta.targets = targets_of_layer(a, 0);
+    for (int64_t l = 1; !meta.modules && l < a->layer_count; l++)
+        if (targets_of_layer(a, l) != meta.targets) meta.modules = module_list(a);
+    rc = dir_make(dir, err);
     if (!rc) rc = adapter_config_save(dir, &meta, err);
     if (!rc) rc = write_factors(m, a, dir, err);
+    json_decref(meta.modules);
     json_decref(config);
     return rc;
 }

@@ -32,6 +32,62 @@ static void a_copied_adapter_is_the_same(void **state) {
     num_free(num);
 }
 
+static json_t *read_config(const char *dir) {
+    struct err err;
+    json_t *config = NULL;
+    char *path = path_join(dir, "adapter_config.json");
+    if (json_read_file(path, 1 << 20, &config, &err)) fail_msg("%s", err.msg);
+    mem_free(path);
+    return config;
+}
+
+/* An adapter without a named base over q_proj of one layer, chosen by a pattern. */
+static char *write_partial_adapter(const struct model_config *c, int64_t layer) {
+    static const char config[] = "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":2,"
+                                 "\"target_modules\":\".*q_proj\"}";
+    struct err err;
+    int64_t out = c->heads * c->head_dim;
+    float *ones = mem_zalloc((size_t)(2 * (c->dim + out)), sizeof *ones);
+    for (int64_t i = 0; i < 2 * (c->dim + out); i++) ones[i] = 0.125f;
+    char names[2][120], *dir = path_join(unit_dir(), "partial");
+    char *file = path_join(dir, "adapter_model.safetensors"),
+         *json = path_join(dir, "adapter_config.json");
+    for (int f = 0; f < 2; f++)
+        lora_tensor_name(names[f], sizeof names[f], layer, LIN_Q, f ? 'B' : 'A');
+    const struct tensor_out list[2] = {{names[0], TENSOR_F32, 2, {2, c->dim}, ones},
+                                       {names[1], TENSOR_F32, 2, {out, 2}, ones}};
+    assert_int_equal(dir_make(dir, &err), 0);
+    assert_int_equal(file_write_atomic(json, str_of(config), &err), 0);
+    assert_int_equal(safetensors_write(file, list, 2, NULL, &err), 0);
+    mem_free(json);
+    mem_free(file);
+    mem_free(ones);
+    return dir;
+}
+
+static void layers_that_differ_are_named_one_by_one(void **state) {
+    (void)state;
+    struct num *num = numerics();
+    struct export_check c;
+    struct err err;
+    struct model *m;
+    char *out = path_join(unit_dir(), "partial-peft");
+    if (model_open(BASE, &(struct model_options){0}, &m, &err)) fail_msg("%s", err.msg);
+    char *from = write_partial_adapter(model_config(m), 1);
+    if (export_peft(num, BASE, from, out, &c, &err)) fail_msg("%s", err.msg);
+    json_t *config = read_config(out), *targets = json_object_get(config, "target_modules");
+    assert_int_equal(json_array_size(targets), 1);
+    assert_string_equal(json_string_value(json_array_get(targets, 0)),
+                        "model.layers.1.self_attn.q_proj");
+    assert_string_equal(json_string_value(json_object_get(config, "base_model_name_or_path")),
+                        BASE);
+    json_decref(config);
+    model_close(m);
+    mem_free(from);
+    mem_free(out);
+    num_free(num);
+}
+
 static void a_merged_model_answers_as_base_and_adapter(void **state) {
     (void)state;
     static const struct {
@@ -138,6 +194,7 @@ static void a_model_is_trained_from_nothing_and_further(void **state) {
 }
 
 UNIT_TESTS(train_export, cmocka_unit_test(a_copied_adapter_is_the_same),
+           cmocka_unit_test(layers_that_differ_are_named_one_by_one),
            cmocka_unit_test(a_merged_model_answers_as_base_and_adapter),
            cmocka_unit_test(nothing_is_left_of_a_failed_export),
            cmocka_unit_test(a_model_is_trained_from_nothing_and_further))
