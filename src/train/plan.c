@@ -153,13 +153,23 @@ static void trial(struct trainer *t, const struct sample *const *rows, const str
     net_run(t->net, &batch, &loss);
 }
 
+/* a short one where the net has room for how it is cut */
+static struct micro timed_micro(const struct trainer *t, const struct sample *const *rows,
+                                int64_t count) {
+    const struct net_size *room = &t->size;
+    int64_t tokens = t->job.micro_tokens < TRIAL_TOKENS ? t->job.micro_tokens : TRIAL_TOKENS;
+    struct micro few = micro_next(rows, count, tokens, !room->dropout);
+    bool fits = few.tokens <= room->tokens && few.trained <= room->trained &&
+                few.count <= room->rows && few.keys <= room->keys;
+    return fits ? few : next(t, rows, count);
+}
+
 void plan_calibrate(struct trainer *t) {
     int64_t count = trainer_step_rows(t, t->largest.step) - t->largest.at;
     const struct sample *const *rows = t->step_rows + t->largest.at;
-    struct micro m = next(t, rows, count), few;
+    struct micro m = next(t, rows, count);
     trial(t, rows, &m); /* all memory is touched, all scratch there */
-    few = micro_next(rows, count, TRIAL_TOKENS, !t->size.dropout);
-    if (few.keys <= t->size.keys) m = few;
+    m = timed_micro(t, rows, count);
     double rate = micro_flops(t, rows, &m, true), from = clock_seconds();
     trial(t, rows, &m);
     rate /= clock_seconds() - from;

@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "train/train.h"
+#include "train/trainer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -222,6 +222,60 @@ static void an_interrupted_job_goes_on(void **state) {
     mem_free(data);
 }
 
+/* --- micro-batches --- */
+
+static char *long_rows(const char *name) {
+    char *path = in_dir(name);
+    struct buf b;
+    struct err err;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < 24; i++) {
+        buf_z(&b, "{\"prompt\":\"1 2 3 4 5 6 7 8 9 ");
+        for (int k = 0; k < i % 5 * 5; k++) buf_printf(&b, "%d+", i * k);
+        buf_printf(&b, "=\",\"completion\":\"%d %d %d\"}\n", i, i * i, i % 7);
+    }
+    assert_int_equal(file_write_atomic(path, buf_view(&b), &err), 0);
+    buf_release(&b);
+    return path;
+}
+
+static void open_trainer(struct trainer *t, const struct train_options *o) {
+    struct err err;
+    *t = (struct trainer){.lock = -1};
+    job_init(&t->job, o);
+    int rc = trainer_open(t, 1, &err);
+    if (!rc) rc = job_resolve(&t->job, &t->config, t->data.count, NULL, &err);
+    if (!rc) rc = trainer_split(t, &err);
+    if (rc) fail_msg("%s", err.msg);
+    job_resolve_steps(&t->job, t->split.train_count);
+}
+
+static void every_micro_batch_is_tried_and_run(void **state) {
+    (void)state;
+    static const double dropouts[] = {0, 0.1};
+    char *data = long_rows("micro.jsonl"), *out = in_dir("micro");
+    struct train_options o = options(data, out);
+    struct err err;
+    o.batch_size = 16;
+    for (int64_t micro = 1024; micro >= 64; micro /= 2) {
+        for (int way = 0; way < 4; way++) {
+            struct trainer t;
+            o.dropout = dropouts[way / 2];
+            open_trainer(&t, &o);
+            trainer_lay_out(&t);
+            t.job.micro_tokens = micro;
+            t.job.recompute = way % 2 != 0;
+            plan_sizes(&t);
+            assert_int_equal(trainer_allocate(&t, &err), 0);
+            plan_calibrate(&t);
+            assert_true(t.plan.seconds > 0 && t.plan.peak_bytes > 0);
+            trainer_close(&t);
+        }
+    }
+    mem_free(out);
+    mem_free(data);
+}
+
 /* --- refusals --- */
 
 static void interrupted_at_five(const struct train_options *o) {
@@ -345,6 +399,7 @@ UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
            cmocka_unit_test(threads_and_runs_give_the_same_bytes),
            cmocka_unit_test(killed_jobs_end_with_the_same_bytes),
            cmocka_unit_test(an_interrupted_job_goes_on),
+           cmocka_unit_test(every_micro_batch_is_tried_and_run),
            cmocka_unit_test(resume_refuses_changed_data),
            cmocka_unit_test(a_damaged_checkpoint_is_named),
            cmocka_unit_test(a_full_disk_leaves_the_last_checkpoint),
