@@ -120,6 +120,12 @@ void mem_block_close(void *p, size_t bytes) {
     if (p) munmap(p, round_to_page(bytes ? bytes : 1));
 }
 
+void mem_pages_drop(const void *p, size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = ((size_t)p + page - 1) & ~(page - 1);
+    size_t end = ((size_t)p + bytes) & ~(page - 1);
+    if (begin < end) madvise((char *)begin, end - begin, MADV_DONTNEED);
+}
+
 /* the number after `key` in a /proc file of "key: value kB" lines, in bytes; 0 when absent */
 static size_t proc_kib(const char *path, const char *key) {
     FILE *f = fopen(path, "re");

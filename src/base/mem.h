@@ -33,6 +33,9 @@ int mem_try(size_t count, size_t size, const char *what, void **ret, struct err 
 /* One large block in huge pages where the system grants them, zeroed, 2 MiB aligned. */
 int mem_block_open(size_t bytes, const char *what, void **ret, struct err *err);
 void mem_block_close(void *p, size_t bytes);
+/* Gives back the whole pages of [p, p + bytes): those of a block become zero, those of a mapped
+ * file are read again when touched. */
+void mem_pages_drop(const void *p, size_t bytes);
 
 /* Budget in bytes for single mem_try/mem_block_open requests plus the present resident size;
  * 0 means physical memory. */

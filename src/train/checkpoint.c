@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define CHECKPOINT_FORMAT "attune-checkpoint-1"
+#define COPY_FLOATS ((int64_t)1 << 18)
 
 static char *state_path(const struct trainer *t) {
     return trainer_path(t, "checkpoint/state.safetensors");
@@ -117,13 +118,22 @@ static int read_metadata(const struct trainer *t, const json_t *o, const char *p
     return 0;
 }
 
+/* never much of both resident */
+static void copy_mapped(float *to, const float *from, int64_t n) {
+    for (int64_t at = 0; at < n; at += COPY_FLOATS) {
+        size_t bytes = (size_t)(n - at < COPY_FLOATS ? n - at : COPY_FLOATS) * sizeof *to;
+        memcpy(to + at, from + at, bytes);
+        mem_pages_drop(from + at, bytes);
+    }
+}
+
 static int read_array(struct tensors *from, const char *name, float *to, int64_t n,
                       struct err *err) {
     struct tensor w;
     int rc = tensors_get(from, name, 1, &n, &w, err);
     if (!rc && w.type != TENSOR_F32)
         return err_set(err, ERR_CORRUPT, "checkpoint: \"%s\" is not F32", name);
-    if (!rc) memcpy(to, w.data, (size_t)n * sizeof *to);
+    if (!rc) copy_mapped(to, w.data, n);
     return rc;
 }
 

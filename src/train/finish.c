@@ -87,6 +87,7 @@ static int write_adapter(struct trainer *t, struct err *err) {
     json_t *metadata = json_pack("{s:s}", "format", "pt");
     int rc = safetensors_write(path, list, t->params.count, metadata, err);
     if (!rc) rc = adapter_config_save(t->job.o.out, &meta, err);
+    params_drop_moments(&t->params); /* reading back takes less than they did */
     if (!rc) rc = adapter_reads_back(t, err);
     json_decref(metadata);
     mem_free(path);

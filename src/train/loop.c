@@ -247,9 +247,8 @@ static int start_job(struct trainer *t, int threads, struct err *err) {
     memcpy(j->valid_sha256, t->valid_data.sha256, sizeof j->valid_sha256);
     strncpy(j->path, num_path_name(t->num), sizeof j->path - 1);
     rc = trainer_allocate(t, err);
-    if (rc) return rc;
-    plan_calibrate(t);
-    rc = open_metrics(t, err);
+    if (!rc) rc = plan_calibrate(t, err);
+    if (!rc) rc = open_metrics(t, err);
     if (!rc) rc = job_save(j, err);
     if (rc) return rc;
     fill_plan(t);

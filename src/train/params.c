@@ -157,6 +157,10 @@ void params_touch(struct params *p) {
     if (p->best) memset(p->best, 0, bytes);
 }
 
+void params_drop_moments(struct params *p) {
+    mem_pages_drop(p->grad, (size_t)(p->v + p->n - p->grad) * sizeof *p->grad);
+}
+
 void params_release(struct params *p) {
     mem_block_close(p->block, p->block_bytes);
     mem_free(p->list);

@@ -63,6 +63,8 @@ size_t params_bytes(const struct params *p, bool keep_best);
 int params_allocate(struct params *p, bool keep_best, struct err *err);
 /* Gradients and moments zero, every page of them and of `best` resident. */
 void params_touch(struct params *p);
+/* Gradients and moments become zero and their memory is free for the rest of the process. */
+void params_drop_moments(struct params *p);
 void params_release(struct params *p);
 
 /* A uniform in ±1/sqrt(in) (PEFT's kaiming_uniform with a = sqrt 5), B zero. */

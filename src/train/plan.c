@@ -72,10 +72,17 @@ static size_t mapped_weights(const struct trainer *t) {
     return in_heap ? 0 : model_weight_bytes(t->model);
 }
 
-/* of the kernels, before the trial shows it: logits of a block of rows, packed panels, the rest */
+/* of the kernels, before the trial shows it: logits of a block of rows, gradients of every head's
+ * keys and values, packed inputs, the rest */
 static size_t scratch_guess(const struct trainer *t) {
-    size_t logits = (size_t)t->config.vocab * LOSS_ROWS * sizeof(float);
-    return (logits < LOSS_BYTES ? logits : LOSS_BYTES) + OTHER_SCRATCH;
+    const struct model_config *c = &t->config;
+    const struct net_size *s = &t->size;
+    size_t logits = (size_t)c->vocab * LOSS_ROWS * sizeof(float);
+    int64_t keys = s->keys > s->tokens ? s->keys : s->tokens;
+    int64_t input = (c->ff > c->dim ? c->ff : c->dim) + 3 * t->params.rank;
+    size_t activations = (size_t)(keys * c->heads * c->head_dim + s->tokens * input) * 2;
+    return (logits < LOSS_BYTES ? logits : LOSS_BYTES) + activations * sizeof(float) +
+           OTHER_SCRATCH;
 }
 
 static size_t predicted_peak(const struct trainer *t) {
@@ -164,7 +171,17 @@ static struct micro timed_micro(const struct trainer *t, const struct sample *co
     return fits ? few : next(t, rows, count);
 }
 
-void plan_calibrate(struct trainer *t) {
+/* Cutting otherwise would make the bits depend on what was measured. */
+static int check_measured(const struct trainer *t, struct err *err) {
+    size_t allowed = t->job.o.memory_bytes, measured = t->plan.peak_bytes;
+    if (!allowed || measured <= allowed) return 0;
+    return err_set(err, ERR_LIMIT,
+                   "a trial of the largest micro-batch had %.0f MiB in use, --memory allows %.0f "
+                   "MiB; raise it, or give a smaller --max-length or --rank, or fewer rows",
+                   (double)measured / MIB, (double)allowed / MIB);
+}
+
+int plan_calibrate(struct trainer *t, struct err *err) {
     int64_t count = trainer_step_rows(t, t->largest.step) - t->largest.at;
     const struct sample *const *rows = t->step_rows + t->largest.at;
     struct micro m = next(t, rows, count);
@@ -177,4 +194,5 @@ void plan_calibrate(struct trainer *t) {
     size_t resident = mem_rss_anon() + t->shared_bytes + mapped_weights(t), peak = mem_rss_peak();
     t->plan.peak_bytes = resident > peak ? resident : peak;
     t->plan.seconds = job_flops(t) / rate;
+    return check_measured(t, err);
 }

@@ -67,8 +67,9 @@ char *trainer_path(const struct trainer *t, const char *name); /* in OUT; caller
 /* plan.c: micro-batch and recomputation that fit the memory; fills t->size and the plan */
 int plan_choose(struct trainer *t, struct err *err);
 void plan_sizes(struct trainer *t); /* t->size from job.micro_tokens */
-/* time and memory by a short trial on real rows; leaves no trace in what is trained */
-void plan_calibrate(struct trainer *t);
+/* Time and memory by a short trial on real rows; leaves no trace in what is trained. ERR_LIMIT
+ * where --memory was not enough. */
+int plan_calibrate(struct trainer *t, struct err *err);
 
 /* checkpoint.c */
 int checkpoint_save(struct trainer *t, struct err *err);

@@ -267,11 +267,46 @@ static void every_micro_batch_is_tried_and_run(void **state) {
             t.job.recompute = way % 2 != 0;
             plan_sizes(&t);
             assert_int_equal(trainer_allocate(&t, &err), 0);
-            plan_calibrate(&t);
+            assert_int_equal(plan_calibrate(&t, &err), 0);
             assert_true(t.plan.seconds > 0 && t.plan.peak_bytes > 0);
             trainer_close(&t);
         }
     }
+    mem_free(out);
+    mem_free(data);
+}
+
+/* --- memory --- */
+
+static struct train_plan plan_seen;
+static void see_plan(void *ctx, const struct train_plan *plan) {
+    (void)ctx;
+    plan_seen = *plan;
+}
+
+static void expect_peak_as_planned(const char *when) {
+    double peak = (double)mem_rss_peak(), planned = (double)plan_seen.peak_bytes;
+    if (peak > planned * 1.05 + (4 << 20))
+        fail_msg("%s: peak of %.0f MiB, planned were %.0f", when, peak / 1048576,
+                 planned / 1048576);
+}
+
+static void a_large_adapter_keeps_to_the_plan(void **state) {
+    (void)state;
+    char *data = data_file("large.jsonl", 30), *out = in_dir("large");
+    struct train_options o = options(data, out);
+    struct train_events events = {.plan = see_plan, .step = stop_at_five};
+    struct train_result r;
+    struct err err;
+    o.rank = 1024;
+    mem_rss_peak_reset();
+    if (mem_rss_peak() > mem_rss() + (4 << 20)) skip(); /* the system does not let it be reset */
+    stop_flag = 0;
+    if (train_run(&o, &events, &stop_flag, &r, &err)) fail_msg("%s", err.msg);
+    assert_true(r.interrupted);
+    mem_rss_peak_reset();
+    if (train_resume(out, 1, NULL, NULL, &r, &err)) fail_msg("%s", err.msg);
+    expect_peak_as_planned("resumed");
     mem_free(out);
     mem_free(data);
 }
@@ -373,6 +408,34 @@ static void a_small_budget_is_refused_before_step_1(void **state) {
     mem_free(data);
 }
 
+/* more than the plan could know of, before the trial */
+static void raise_peak(size_t bytes) {
+    void *p;
+    struct err err;
+    assert_int_equal(mem_block_open(bytes, "test", &p, &err), 0);
+    memset(p, 1, bytes);
+    mem_block_close(p, bytes);
+}
+
+static void a_budget_is_held_against_the_trial(void **state) {
+    (void)state;
+    char *data = data_file("trial.jsonl", 30), *out = in_dir("trial");
+    char *job = path_join(out, "job.json");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    struct err err;
+    raise_peak((size_t)64 << 20);
+    o.memory_bytes = mem_rss_peak() - 1;
+    assert_int_equal(train_run(&o, NULL, NULL, &r, &err), ERR_LIMIT);
+    assert_non_null(strstr(err.msg, "--memory"));
+    assert_false(file_exists(job));
+    o.memory_bytes = 0;
+    must_run(&o, &r);
+    mem_free(job);
+    mem_free(out);
+    mem_free(data);
+}
+
 static void wrong_options_are_named(void **state) {
     (void)state;
     static const struct {
@@ -400,8 +463,10 @@ UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
            cmocka_unit_test(killed_jobs_end_with_the_same_bytes),
            cmocka_unit_test(an_interrupted_job_goes_on),
            cmocka_unit_test(every_micro_batch_is_tried_and_run),
+           cmocka_unit_test(a_large_adapter_keeps_to_the_plan),
            cmocka_unit_test(resume_refuses_changed_data),
            cmocka_unit_test(a_damaged_checkpoint_is_named),
            cmocka_unit_test(a_full_disk_leaves_the_last_checkpoint),
            cmocka_unit_test(a_small_budget_is_refused_before_step_1),
+           cmocka_unit_test(a_budget_is_held_against_the_trial),
            cmocka_unit_test(wrong_options_are_named))
