@@ -227,8 +227,20 @@ out:
     return rc;
 }
 
+static int check_values(const struct trainer *t, struct err *err) {
+    const float *values = final_values(t);
+    for (int64_t i = 0; i < t->params.n; i++)
+        if (!isfinite(values[i]))
+            return err_set(err, ERR_INVALID,
+                           "a trained weight is no longer a number (%g); a smaller --lr than %g "
+                           "helps as a rule",
+                           (double)values[i], t->job.o.lr);
+    return 0;
+}
+
 int finish_job(struct trainer *t, struct err *err) {
     int rc = metrics_sync(&t->metrics, err);
+    if (!rc) rc = check_values(t, err);
     if (!rc) rc = t->job.o.method == TRAIN_LORA ? write_adapter(t, err) : write_model(t, err);
     if (!rc) rc = write_plot(t, err);
     if (!rc) rc = write_result(t, err);

@@ -69,6 +69,14 @@ static void report_step(struct loop *l, const struct metrics_step *m) {
     t->events->step(t->events->ctx, &s);
 }
 
+static int diverged(const struct trainer *t, int64_t step, const char *what, double loss,
+                    struct err *err) {
+    return err_set(err, ERR_INVALID,
+                   "step %lld: the %s is no longer a number (%g); a smaller --lr than %g helps as "
+                   "a rule",
+                   (long long)step, what, loss, t->job.o.lr);
+}
+
 static int train_step(struct loop *l, int64_t step, struct err *err) {
     struct trainer *t = l->t;
     int64_t count = trainer_step_rows(t, step), trained = 0;
@@ -88,12 +96,8 @@ static int train_step(struct loop *l, int64_t step, struct err *err) {
                              .loss = loss,
                              .lr = optim_lr(&t->optim, step)};
     m.grad_norm = optim_step(t->num, &t->optim, &t->params, step);
-    if (!isfinite(loss) || !isfinite(m.grad_norm))
-        return err_set(
-            err, ERR_INVALID,
-            "step %lld: the loss is no longer a number (loss %g, gradient norm %g); a smaller --lr "
-            "than %g helps as a rule",
-            (long long)step, loss, m.grad_norm, t->job.o.lr);
+    if (!isfinite(loss)) return diverged(t, step, "loss", loss, err);
+    if (!isfinite(m.grad_norm)) return diverged(t, step, "gradient's norm", m.grad_norm, err);
     if (step == 1) t->state.first_loss = loss;
     t->state.last_loss = loss;
     t->state.step = step;
@@ -107,6 +111,7 @@ static int judge(struct loop *l, struct err *err) {
     struct trainer *t = l->t;
     struct train_state *s = &t->state;
     double loss = validate(t);
+    if (!isfinite(loss)) return diverged(t, s->step, "held-out loss", loss, err);
     bool best = isnan(s->best_valid) || loss < s->best_valid;
     int rc = metrics_add_valid(&t->metrics, s->step, loss, err);
     if (rc) return rc;

@@ -19,6 +19,7 @@ int metrics_open(const char *path, const char *copy, int64_t keep, struct metric
                  struct err *err);
 void metrics_close(struct metrics *m);
 
+/* all numbers finite */
 struct metrics_step {
     int64_t step, tokens, rows;
     double loss, lr, grad_norm;

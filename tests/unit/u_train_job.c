@@ -436,6 +436,34 @@ static void a_budget_is_held_against_the_trial(void **state) {
     mem_free(data);
 }
 
+static void weights_that_are_no_numbers_are_refused(void **state) {
+    (void)state;
+    char *data = data_file("nan.jsonl", 30), *out = in_dir("nan"), *judged = in_dir("nan-judged");
+    struct train_options o = options(data, judged);
+    struct train_result r;
+    struct err err;
+    o.epochs = 0;
+    o.steps = 1;
+    o.lr = 1;
+    o.weight_decay = 1e38;
+    o.valid = data;
+    assert_int_equal(train_run(&o, NULL, NULL, &r, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "step 1: the held-out loss is no longer a number"));
+    assert_int_equal(train_resume(judged, 1, NULL, NULL, &r, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "held-out loss is no longer a number"));
+    struct buf metrics = file_bytes(judged, "metrics.jsonl");
+    assert_int_equal(lines(&metrics), 1);
+    o.valid = NULL;
+    o.weight_decay = 1e300;
+    o.out = out;
+    assert_int_equal(train_run(&o, NULL, NULL, &r, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "weight is no longer a number"));
+    buf_release(&metrics);
+    mem_free(out);
+    mem_free(judged);
+    mem_free(data);
+}
+
 static void wrong_options_are_named(void **state) {
     (void)state;
     static const struct {
@@ -469,4 +497,5 @@ UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
            cmocka_unit_test(a_full_disk_leaves_the_last_checkpoint),
            cmocka_unit_test(a_small_budget_is_refused_before_step_1),
            cmocka_unit_test(a_budget_is_held_against_the_trial),
+           cmocka_unit_test(weights_that_are_no_numbers_are_refused),
            cmocka_unit_test(wrong_options_are_named))
