@@ -127,6 +127,46 @@ static int render_prefix(struct render *r, json_t *vars, const json_t *messages,
     return rc;
 }
 
+static void remove_key(json_t *row, const char *key) {
+    size_t i;
+    json_t *m;
+    json_object_del(row, key);
+    json_array_foreach(json_object_get(row, "messages"), i, m) json_object_del(m, key);
+}
+
+static bool has_key(const json_t *row, const char *key) {
+    size_t i;
+    const json_t *m, *own = json_object_get(row, key);
+    bool found = json_array_size(own) > 0 || json_object_size(own) > 0;
+    json_array_foreach(json_object_get(row, "messages"), i, m) {
+        const json_t *its = json_object_get(m, key);
+        found = found || json_array_size(its) > 0 || json_object_size(its) > 0;
+    }
+    return found;
+}
+
+/* The row reads the same without what stands under `key`. */
+static bool is_unseen(struct render *r, const json_t *row, const char *key) {
+    if (!has_key(row, key)) return false;
+    json_t *without = json_deep_copy(row);
+    remove_key(without, key);
+    json_t *vars = vars_new(without), *messages = json_object_get(without, "messages");
+    struct token_list ids = {0};
+    int rc = render_prefix(r, vars, messages, json_array_size(messages), false, &ids);
+    bool same = !rc && ids.n == r->ids.n && common_prefix(&ids, &r->ids) == ids.n;
+    token_list_release(&ids);
+    json_decref(vars);
+    json_decref(without);
+    return same;
+}
+
+static bool tools_are_unseen(struct render *r, const json_t *row) {
+    static const char *const keys[] = {"tools", "tool_calls", "functions", "function_call"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_unseen(r, row, keys[i])) return true;
+    return false;
+}
+
 /* One past the last special token in [from, n), or n when there is none. */
 static int64_t answer_end(const struct render *r, const struct token_list *full, int64_t from) {
     for (int64_t i = full->n; i > from; i--)
@@ -169,6 +209,10 @@ static int render_chat(struct render *r, const json_t *row) {
     json_t *vars = vars_new(row);
     int rc = render_prefix(r, vars, messages, count, false, &r->ids);
     if (!rc) mask_new(r);
+    if (!rc && tools_are_unseen(r, row)) {
+        r->issues |= ROW_TOOLS_UNSEEN;
+        count = 0;
+    }
     for (size_t i = 0; i < count && !rc; i++) {
         const json_t *m = json_array_get(messages, i);
         float weight = weight_of(m);

@@ -181,6 +181,36 @@ static void chat_masks(void **state) {
         masks(cases[i].chat, cases[i].row, 1000, cases[i].want, cases[i].issues);
 }
 
+#define CALLS(args)                                                                                \
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\","      \
+    "\"arguments\":\"" args "\"}}]}"
+#define WITH_TOOLS(messages)                                                                       \
+    "{\"messages\":[" messages                                                                     \
+    "],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}"
+
+static void tools_that_the_template_leaves_out_train_nothing(void **state) {
+    (void)state;
+    static const char NONE[] =
+        "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'a:' }}{% endif %}";
+    static const char SHOWS[] =
+        "{% for t in tools or [] %}{{ t.function.name }};{% endfor %}"
+        "{% for m in messages %}{{ m.role[0] }}:{{ m.content or '' }}"
+        "{% for c in m.tool_calls or [] %}{{ c.function.arguments }}{% endfor %}{{ '\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'a:' }}{% endif %}";
+    int unseen = ROW_TOOLS_UNSEEN | ROW_TRAINS_NOTHING;
+    masks(NONE, CHAT(U("q") "," CALLS("1")), 100, "u:q\na:None\n", unseen);
+    masks(PLAIN, WITH_TOOLS(U("q") "," A("r")), 100, "u:q\na:r\n", unseen);
+    masks(SHOWS, WITH_TOOLS(U("q") "," CALLS("1")), 100, "f;u:q\na:{1\n}", 0);
+    masks(SHOWS, WITH_TOOLS(U("q") "," A("r")), 100, "f;u:q\na:{r\n}", 0);
+    masks(PLAIN, "{\"messages\":[" U("q") "," A("r") "],\"tools\":[]}", 100, "u:q\na:{r\n}", 0);
+    masks(NONE,
+          CHAT(U("q") ",{\"role\":\"assistant\",\"content\":null,\"function_call\":{\"name\":\"f\","
+                      "\"arguments\":\"{}\"}}"),
+          100, "u:q\na:None\n", unseen);
+}
+
 static void long_rows_are_cut_at_the_end(void **state) {
     (void)state;
     const char *row = CHAT(U("hi") "," A("yo"));
@@ -299,6 +329,8 @@ static void rows_keep_their_numbers(void **state) {
     assert_int_equal(rows_read("/nonexistent/x", 10, &rows, &err), ERR_NOT_FOUND);
 }
 
-UNIT_TESTS(data_rows, cmocka_unit_test(chat_masks), cmocka_unit_test(long_rows_are_cut_at_the_end),
+UNIT_TESTS(data_rows, cmocka_unit_test(chat_masks),
+           cmocka_unit_test(tools_that_the_template_leaves_out_train_nothing),
+           cmocka_unit_test(long_rows_are_cut_at_the_end),
            cmocka_unit_test(completion_and_text_train_the_end), cmocka_unit_test(weights_are_kept),
            cmocka_unit_test(bad_rows_are_named), cmocka_unit_test(rows_keep_their_numbers))
