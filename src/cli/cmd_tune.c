@@ -36,13 +36,13 @@ static int words_parse(const struct tune_words *w, struct train_options *o, stru
     return linear_names_parse(w->targets, &o->targets, err);
 }
 
-static int finish(struct tune_view *view, const char *command, const char *out, int rc,
+static int finish(struct tune_view *view, const char *command, int rc,
                   const struct train_result *result, const struct err *err) {
     if (rc) {
         if (view->line_open) fputc('\n', stderr);
         return cli_fail(command, err);
     }
-    tune_view_end(view, out, result);
+    tune_view_end(view, result);
     return result->interrupted ? 130 : 0;
 }
 
@@ -51,14 +51,14 @@ static int tune(struct train_options *o, const struct tune_words *w) {
     struct tune_view view;
     struct train_result result = {0};
     char *path = NULL;
-    tune_view_init(&view, o->data);
+    tune_view_init(&view, o->data, o->out);
     struct train_events events = tune_view_events(&view);
     int rc = words_parse(w, o, &err);
     if (!rc) rc = cli_model_path(w->base, &path, &err);
     o->base = path;
     cli_catch_interrupt();
     if (!rc) rc = train_run(o, &events, &cli_interrupted, &result, &err);
-    int code = finish(&view, "tune", o->out, rc, &result, &err);
+    int code = finish(&view, "tune", rc, &result, &err);
     mem_free(path);
     return code;
 }
@@ -144,9 +144,9 @@ int cmd_resume(int argc, char **argv) {
     struct tune_view view;
     struct train_result result = {0};
     const char *out = u.positional[0];
-    tune_view_init(&view, "as before");
+    tune_view_init(&view, "as before", out);
     struct train_events events = tune_view_events(&view);
     cli_catch_interrupt();
     int rc = train_resume(out, threads, &events, &cli_interrupted, &result, &err);
-    return finish(&view, "resume", out, rc, &result, &err);
+    return finish(&view, "resume", rc, &result, &err);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define BAR_WIDTH 24
+#define ROWS_SHOWN 12
 
 void format_seconds(double s, char *text, size_t size) {
     if (!(s >= 0) || s > 1e9)
@@ -26,9 +27,9 @@ void format_bytes(double bytes, char *text, size_t size) {
         snprintf(text, size, "%.0f MiB", bytes / 1048576.0);
 }
 
-void tune_view_init(struct tune_view *v, const char *data) {
-    *v =
-        (struct tune_view){.live = cli_is_terminal(STDERR_FILENO), .last_valid = NAN, .data = data};
+void tune_view_init(struct tune_view *v, const char *data, const char *out) {
+    *v = (struct tune_view){
+        .live = cli_is_terminal(STDERR_FILENO), .last_valid = NAN, .data = data, .out = out};
 }
 
 static void close_line(struct tune_view *v) {
@@ -36,11 +37,15 @@ static void close_line(struct tune_view *v) {
     v->line_open = false;
 }
 
-static void list_rows(const char *what, const int64_t *rows, int64_t count) {
-    if (!count) return;
-    fprintf(stderr, "  %-9s %lld row%s %s:", "note", (long long)count, count == 1 ? "" : "s", what);
-    for (int64_t i = 0; i < count && i < 12; i++) fprintf(stderr, " %lld", (long long)rows[i]);
-    fprintf(stderr, "%s\n", count > 12 ? " ..." : "");
+static void list_rows(const struct tune_view *v, const char *of, enum train_finding f,
+                      const struct row_numbers *rows) {
+    if (!rows->count) return;
+    fprintf(stderr, "  %-9s %lld row%s%s %s:", "note", (long long)rows->count,
+            rows->count == 1 ? "" : "s", of, train_finding_text(f));
+    for (int64_t i = 0; i < rows->count && i < ROWS_SHOWN; i++)
+        fprintf(stderr, " %lld", (long long)rows->list[i]);
+    if (rows->count > ROWS_SHOWN) fprintf(stderr, " ... (all are in %s/plan.json)", v->out);
+    fputc('\n', stderr);
 }
 
 static void on_plan(void *ctx, const struct train_plan *p) {
@@ -64,10 +69,9 @@ static void on_plan(void *ctx, const struct train_plan *p) {
             (long long)p->batch_size, p->lr, (long long)p->warmup_steps);
     fprintf(stderr, "  %-9s about %s, peak memory %s, %lld tokens at a time%s, %s\n", "cost", time,
             memory, (long long)p->micro_tokens, p->recompute ? " with recomputation" : "", p->path);
-    list_rows("longer than the limit, cut", p->cut_rows, p->rows_cut);
-    list_rows("that train no token, left out", p->nothing_rows, p->rows_nothing);
-    list_rows("that would be rendered differently when served", p->otherwise_rows,
-              p->rows_otherwise);
+    for (enum train_finding f = 0; f < FOUND_COUNT; f++) list_rows(v, "", f, &p->found[f]);
+    for (enum train_finding f = 0; f < FOUND_COUNT; f++)
+        list_rows(v, " of --valid", f, &p->valid_found[f]);
 }
 
 static void draw_live(struct tune_view *v, const struct train_step *s) {
@@ -114,12 +118,12 @@ struct train_events tune_view_events(struct tune_view *v) {
         .ctx = v, .plan = on_plan, .step = on_step, .valid = on_valid, .note = on_note};
 }
 
-void tune_view_end(struct tune_view *v, const char *out, const struct train_result *r) {
+void tune_view_end(struct tune_view *v, const struct train_result *r) {
     char time[32], memory[32];
     close_line(v);
     if (r->interrupted) {
         fprintf(stderr, "stopped after step %lld; all is saved. Go on with:\n  attune resume %s\n",
-                (long long)r->steps, out);
+                (long long)r->steps, v->out);
         return;
     }
     format_seconds(r->seconds, time, sizeof time);
@@ -129,5 +133,5 @@ void tune_view_end(struct tune_view *v, const char *out, const struct train_resu
     if (!isnan(r->best_valid))
         fprintf(stderr, ", held-out %.4f at step %lld (kept)", r->best_valid,
                 (long long)r->best_step);
-    fprintf(stderr, "\nwrote %s\n", out);
+    fprintf(stderr, "\nwrote %s\n", v->out);
 }

@@ -12,7 +12,18 @@
 
 #define DATA_BYTES_MAX ((size_t)1 << 30)
 
-static void note_row(struct row_numbers *r, int64_t number) {
+const char *train_finding_text(enum train_finding f) {
+    static const char *const texts[FOUND_COUNT] = {
+        [FOUND_CUT] = "longer than the limit, cut",
+        [FOUND_NOTHING] = "that train no token, left out",
+        [FOUND_TOOLS] = "with tools or calls that the chat template does not show, left out",
+        [FOUND_OTHERWISE] = "that would be rendered differently when served",
+    };
+    return texts[f];
+}
+
+static void note_row(struct dataset *d, enum train_finding f, int64_t number) {
+    struct row_numbers *r = &d->found[f];
     mem_grow((void **)&r->list, &r->cap, (size_t)r->count + 1, sizeof *r->list);
     r->list[r->count++] = number;
 }
@@ -33,14 +44,13 @@ static void keep_row(struct dataset *d, struct gather *g, int64_t number,
         s.weight += (double)t->train[i];
         s.trained++;
     }
-    if (t->issues & ROW_CUT) note_row(&d->cut, number);
-    if (t->issues & ROW_SERVES_OTHERWISE) note_row(&d->otherwise, number);
-    d->tokens += t->n;
-    d->trained += s.trained;
-    if (s.trained == 0) {
-        note_row(&d->nothing, number);
-        return;
-    }
+    if (t->issues & ROW_CUT) note_row(d, FOUND_CUT, number);
+    if (t->issues & ROW_SERVES_OTHERWISE) note_row(d, FOUND_OTHERWISE, number);
+    if (t->issues & ROW_TOOLS_UNSEEN)
+        note_row(d, FOUND_TOOLS, number);
+    else if (s.trained == 0)
+        note_row(d, FOUND_NOTHING, number);
+    if (s.trained == 0) return;
     size_t n = (size_t)s.n;
     mem_grow((void **)&g->ids, &g->ids_cap, g->n + n, sizeof *g->ids);
     mem_grow((void **)&g->train, &g->train_cap, g->n + n, sizeof *g->train);
@@ -76,7 +86,7 @@ int dataset_load(const char *path, const struct render_options *o, struct datase
         struct row_tokens t;
         rc = row_render(&rows.list[i], rows.kind, o, &t, err);
         if (rc) {
-            err_wrap(err, "\"%s\" line %lld", path, (long long)rows.list[i].number);
+            err_wrap(err, "\"%s\"", path);
             break;
         }
         keep_row(&d, &g, rows.list[i].number, &t);
@@ -98,9 +108,7 @@ void dataset_release(struct dataset *d) {
     mem_free(d->list);
     mem_free(d->ids);
     mem_free(d->train);
-    mem_free(d->cut.list);
-    mem_free(d->nothing.list);
-    mem_free(d->otherwise.list);
+    for (enum train_finding f = 0; f < FOUND_COUNT; f++) mem_free(d->found[f].list);
     *d = (struct dataset){0};
 }
 

@@ -5,20 +5,14 @@
 
 #include "data/rows.h"
 #include "train/net.h"
-
-struct row_numbers {
-    int64_t *list;
-    int64_t count;
-    size_t cap;
-};
+#include "train/train.h"
 
 struct dataset {
     struct sample *list; /* rows that train something, in file order */
     int64_t count;
-    int64_t rows;            /* in the file */
-    int64_t tokens, trained; /* of all rows, after cutting */
-    int64_t longest;         /* inputs of the longest row */
-    struct row_numbers cut, nothing, otherwise;
+    int64_t rows;    /* in the file */
+    int64_t longest; /* inputs of the longest row */
+    struct row_numbers found[FOUND_COUNT];
     char sha256[65];
     void *ids, *train; /* owned */
     size_t bytes;      /* of the tokens */

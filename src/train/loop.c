@@ -192,22 +192,19 @@ static int run_loop(struct trainer *t, struct train_result *ret, struct err *err
 
 static void fill_plan(struct trainer *t) {
     const struct job *j = &t->job;
-    const struct dataset *d = &t->data;
     struct train_plan *p = &t->plan;
     p->rows = t->split.train_count;
     p->held_out = t->valid_count;
-    p->tokens = d->tokens;
-    p->trained_tokens = d->trained;
+    for (int64_t i = 0; i < t->split.train_count; i++) {
+        p->tokens += t->data.list[t->split.train[i]].n;
+        p->trained_tokens += t->data.list[t->split.train[i]].trained;
+    }
     p->steps = j->steps;
     p->epochs = j->o.epochs;
     p->batch_size = j->o.batch_size;
     p->rank = j->o.rank;
-    p->rows_cut = d->cut.count;
-    p->rows_nothing = d->nothing.count;
-    p->rows_otherwise = d->otherwise.count;
-    p->cut_rows = d->cut.list;
-    p->nothing_rows = d->nothing.list;
-    p->otherwise_rows = d->otherwise.list;
+    p->found = t->data.found;
+    p->valid_found = t->valid_data.found;
     p->micro_tokens = j->micro_tokens;
     p->recompute = j->recompute;
     p->lr = j->o.lr;
@@ -253,10 +250,12 @@ static int start_job(struct trainer *t, int threads, struct err *err) {
     strncpy(j->path, num_path_name(t->num), sizeof j->path - 1);
     rc = trainer_allocate(t, err);
     if (!rc) rc = plan_calibrate(t, err);
+    if (rc) return rc;
+    fill_plan(t);
+    rc = plan_save(t, err);
     if (!rc) rc = open_metrics(t, err);
     if (!rc) rc = job_save(j, err);
     if (rc) return rc;
-    fill_plan(t);
     if (t->events && t->events->plan) t->events->plan(t->events->ctx, &t->plan);
     return 0;
 }

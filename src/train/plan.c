@@ -9,6 +9,7 @@
 #include "train/trainer.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "weights/gguf.h"
 
@@ -195,4 +196,66 @@ int plan_calibrate(struct trainer *t, struct err *err) {
     t->plan.peak_bytes = resident > peak ? resident : peak;
     t->plan.seconds = job_flops(t) / rate;
     return check_measured(t, err);
+}
+
+/* --- plan.json --- */
+
+#define NUMBERS_AT_ONCE 4096
+
+static int write_buf(struct file_writer *w, struct buf *b, struct err *err) {
+    int rc = file_writer_add(w, b->p, b->n, err);
+    buf_clear(b);
+    return rc;
+}
+
+static int write_found(struct file_writer *w, const char *file, const struct row_numbers *found,
+                       const char **separator, struct err *err) {
+    struct buf b;
+    int rc = 0;
+    buf_init(&b, (size_t)1 << 20);
+    for (enum train_finding f = 0; f < FOUND_COUNT; f++) {
+        if (found[f].count == 0) continue;
+        buf_printf(&b, "%s\n  {\"file\":", *separator);
+        json_write_str(&b, str_of(file));
+        buf_printf(&b, ",\"reason\":\"%s\",\"rows\":[", train_finding_text(f));
+        *separator = ",";
+        for (int64_t i = 0; !rc && i < found[f].count; i++) {
+            buf_printf(&b, "%s%lld", i ? "," : "", (long long)found[f].list[i]);
+            if (i % NUMBERS_AT_ONCE == 0) rc = write_buf(w, &b, err);
+        }
+        buf_z(&b, "]}");
+        if (!rc) rc = write_buf(w, &b, err);
+    }
+    buf_release(&b);
+    return rc;
+}
+
+static int write_plan(const struct trainer *t, struct file_writer *w, struct err *err) {
+    const struct train_plan *p = &t->plan;
+    const char *separator = "";
+    struct buf b;
+    buf_init(&b, (size_t)1 << 16);
+    buf_printf(&b,
+               "{\"rows\":%lld,\"held_out\":%lld,\"tokens\":%lld,\"trained_tokens\":%lld,"
+               "\"steps\":%lld,\"peak_bytes\":%zu,\"seconds\":%.9g,\n\"found\":[",
+               (long long)p->rows, (long long)p->held_out, (long long)p->tokens,
+               (long long)p->trained_tokens, (long long)p->steps, p->peak_bytes, p->seconds);
+    int rc = write_buf(w, &b, err);
+    if (!rc) rc = write_found(w, t->job.o.data, p->found, &separator, err);
+    if (!rc && t->job.o.valid) rc = write_found(w, t->job.o.valid, p->valid_found, &separator, err);
+    buf_z(&b, "]}\n");
+    if (!rc) rc = write_buf(w, &b, err);
+    buf_release(&b);
+    return rc;
+}
+
+int plan_save(const struct trainer *t, struct err *err) {
+    char *path = trainer_path(t, "plan.json");
+    struct file_writer w = {.fd = -1};
+    int rc = file_writer_open(path, &w, err);
+    if (!rc) rc = write_plan(t, &w, err);
+    if (!rc) rc = file_writer_commit(&w, err);
+    file_writer_abort(&w);
+    mem_free(path);
+    return rc;
 }

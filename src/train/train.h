@@ -1,6 +1,7 @@
 /* Fine-tuning: plan, run, resume. One job is one directory:
  *
  *   OUT/job.json                 the whole job as given and as planned, written before step 1
+ *   OUT/plan.json                what is known before step 1, with the numbers of all rows found
  *   OUT/checkpoint/              last complete checkpoint (weights, optimiser, cursor, best
  * weights) OUT/adapter_config.json, adapter_model.safetensors    the result (PEFT), or a model
  * directory OUT/loss.svg, OUT/metrics.jsonl
@@ -48,12 +49,21 @@ struct train_options {
     double checkpoint_seconds; /* at most this much work is done again after a crash; 0: 30 */
 };
 
-/* What is known before step 1. Printed by the caller, kept in job.json. */
+/* What there is to say of rows; a row may be in several lists. */
+enum train_finding { FOUND_CUT, FOUND_NOTHING, FOUND_TOOLS, FOUND_OTHERWISE, FOUND_COUNT };
+const char *train_finding_text(enum train_finding f); /* "longer than the limit, cut" */
+struct row_numbers {
+    int64_t *list; /* from 1, in file order */
+    int64_t count;
+    size_t cap;
+};
+
+/* What is known before step 1. Printed by the caller, kept in plan.json. */
 struct train_plan {
-    int64_t rows, held_out, tokens, trained_tokens, steps, epochs, batch_size, rank;
-    int64_t rows_cut, rows_nothing, rows_otherwise;
-    const int64_t *cut_rows, *nothing_rows, *otherwise_rows; /* row numbers; owned by the job */
-    int64_t micro_tokens;                                    /* tokens in one forward/backward */
+    int64_t rows, held_out, steps, epochs, batch_size, rank;
+    int64_t tokens, trained_tokens;                /* of an epoch */
+    const struct row_numbers *found, *valid_found; /* (FOUND_COUNT) in --data, --valid; borrowed */
+    int64_t micro_tokens;                          /* tokens in one forward/backward */
     bool recompute;    /* layer activations are computed again in the backward pass */
     size_t peak_bytes; /* predicted resident peak, mapped weights included */
     double seconds;    /* predicted, after calibration */

@@ -70,6 +70,8 @@ void plan_sizes(struct trainer *t); /* t->size from job.micro_tokens */
 /* Time and memory by a short trial on real rows; leaves no trace in what is trained. ERR_LIMIT
  * where --memory was not enough. */
 int plan_calibrate(struct trainer *t, struct err *err);
+/* OUT/plan.json */
+int plan_save(const struct trainer *t, struct err *err);
 
 /* checkpoint.c */
 int checkpoint_save(struct trainer *t, struct err *err);

@@ -311,6 +311,60 @@ static void a_large_adapter_keeps_to_the_plan(void **state) {
     mem_free(data);
 }
 
+/* --- the plan --- */
+
+static char *texts(const char *name, int rows) {
+    char *path = in_dir(name);
+    struct buf b;
+    struct err err;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < rows; i++) buf_printf(&b, "{\"text\":\"%d-and-so-on\"}\n", 10 + i);
+    assert_int_equal(file_write_atomic(path, buf_view(&b), &err), 0);
+    buf_release(&b);
+    return path;
+}
+
+static void expect_found(const json_t *plan, size_t at, const char *file, size_t rows) {
+    const json_t *found = json_array_get(json_object_get(plan, "found"), at);
+    const json_t *list = json_object_get(found, "rows");
+    assert_non_null(strstr(json_string_value(json_object_get(found, "file")), file));
+    assert_string_equal(json_string_value(json_object_get(found, "reason")),
+                        train_finding_text(FOUND_CUT));
+    assert_int_equal(json_array_size(list), rows);
+    assert_int_equal(json_integer_value(json_array_get(list, rows - 1)), rows);
+}
+
+static void the_plan_counts_and_names_rows(void **state) {
+    (void)state;
+    char *data = texts("plan.jsonl", 20), *valid = texts("plan-valid.jsonl", 15);
+    char *out = in_dir("plan"), *held = in_dir("plan-held"), *path = path_join(out, "plan.json");
+    struct train_options o = options(data, out);
+    struct train_events events = {.plan = see_plan};
+    struct train_result r;
+    struct err err;
+    json_t *plan = NULL;
+    o.max_length = 6;
+    o.valid = valid;
+    assert_int_equal(train_run(&o, &events, NULL, &r, &err), 0);
+    assert_int_equal(json_read_file(path, 1 << 16, &plan, &err), 0);
+    expect_found(plan, 0, "plan.jsonl", 20);
+    expect_found(plan, 1, "plan-valid.jsonl", 15);
+    assert_int_equal(plan_seen.rows, 20);
+    assert_int_equal(plan_seen.tokens, 20 * 6);
+    o.valid = NULL;
+    o.out = held;
+    assert_int_equal(train_run(&o, &events, NULL, &r, &err), 0);
+    assert_int_equal(plan_seen.held_out, 5);
+    assert_int_equal(plan_seen.tokens, 15 * 6);
+    assert_int_equal(plan_seen.trained_tokens, 15 * 5);
+    json_decref(plan);
+    mem_free(path);
+    mem_free(held);
+    mem_free(out);
+    mem_free(valid);
+    mem_free(data);
+}
+
 /* --- refusals --- */
 
 static void interrupted_at_five(const struct train_options *o) {
@@ -492,6 +546,7 @@ UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
            cmocka_unit_test(an_interrupted_job_goes_on),
            cmocka_unit_test(every_micro_batch_is_tried_and_run),
            cmocka_unit_test(a_large_adapter_keeps_to_the_plan),
+           cmocka_unit_test(the_plan_counts_and_names_rows),
            cmocka_unit_test(resume_refuses_changed_data),
            cmocka_unit_test(a_damaged_checkpoint_is_named),
            cmocka_unit_test(a_full_disk_leaves_the_last_checkpoint),
