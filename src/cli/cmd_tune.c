@@ -7,6 +7,7 @@
 #include "model/model_names.h"
 #include "train/train.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,7 +34,7 @@ static int words_parse(const struct tune_words *w, struct train_options *o, stru
         o->dtype = NUM_BF16;
     else if (w->dtype && strcmp(w->dtype, "f32") != 0)
         return err_set(err, ERR_USAGE, "--dtype is f32 or bf16, not \"%s\"", w->dtype);
-    return linear_names_parse(w->targets, &o->targets, err);
+    return w->targets ? linear_names_parse(w->targets, &o->targets, err) : 0;
 }
 
 static int finish(struct tune_view *view, const char *command, int rc,
@@ -70,8 +71,7 @@ int cmd_tune(int argc, char **argv) {
                               .clip = -1,
                               .holdout = -1,
                               .seed = 42};
-    struct tune_words w = {
-        .method = "lora", .schedule = "cosine", .targets = "all", .shuffle = true};
+    struct tune_words w = {.method = "lora", .schedule = "cosine", .shuffle = true};
     struct opt list[] = {
         {"base", "MODEL", OPT_STR, &w.base, "directory, GGUF file or known name", 0, NULL},
         {"data", "FILE", OPT_STR, &o.data, "JSONL: messages, prompt/completion or text", 0, NULL},
@@ -85,13 +85,13 @@ int cmd_tune(int argc, char **argv) {
          "with --method full: random weights first", 0, NULL},
         {"rank", "R", OPT_I64, &o.rank, "of the adapter (default: from the number of rows)", 1,
          NULL},
-        {"alpha", "A", OPT_DOUBLE, &o.alpha, "default: twice the rank", 0, NULL},
+        {"alpha", "A", OPT_DOUBLE, &o.alpha, "default: twice the rank", DBL_MIN, NULL},
         {"rslora", NULL, OPT_FLAG, &o.rslora, "scale by alpha/sqrt(rank)", 0, NULL},
         {"dropout", "P", OPT_DOUBLE, &o.dropout, "default: 0", 0, NULL},
         {"targets", "LIST", OPT_STR, &w.targets, "q_proj,v_proj,... or all (default)", 0, NULL},
         {"init", "DIR", OPT_STR, &o.init, "PEFT adapter to start from", 0, NULL},
-        {"lr", "X", OPT_DOUBLE, &o.lr, "peak learning rate (default: from the model's size)", 0,
-         NULL},
+        {"lr", "X", OPT_DOUBLE, &o.lr, "peak learning rate (default: from the model's size)",
+         DBL_MIN, NULL},
         {"schedule", "NAME", OPT_STR, &w.schedule, "cosine (default), linear or constant", 0, NULL},
         {"warmup-steps", "N", OPT_I64, &o.warmup_steps, "default: 5 %", 0, NULL},
         {"weight-decay", "X", OPT_DOUBLE, &o.weight_decay, "default: 0.01", 0, NULL},
@@ -110,8 +110,8 @@ int cmd_tune(int argc, char **argv) {
         {"threads", "N", OPT_INT, &o.threads, "default: all cores; does not change the result", 1,
          NULL},
         {"checkpoint-seconds", "X", OPT_DOUBLE, &o.checkpoint_seconds,
-         "between checkpoints (default: 30)", 0, NULL},
-        {"memory", "SIZE", OPT_SIZE, &o.memory_bytes, "budget, e.g. 3G (default: what is free)", 0,
+         "between checkpoints (default: 30)", DBL_MIN, NULL},
+        {"memory", "SIZE", OPT_SIZE, &o.memory_bytes, "budget, e.g. 3G (default: what is free)", 1,
          NULL},
         {0}};
     struct usage u = {

@@ -72,7 +72,7 @@ static bool assign(const struct opt *o, const char *value) {
     case OPT_FLAG: return false;
     case OPT_STR: *(const char **)o->to = value; return true;
     case OPT_DOUBLE: return number(value, o->min, o->to);
-    case OPT_SIZE: return size_parse(value, o->to);
+    case OPT_SIZE: return size_parse(value, o->to) && (double)*(size_t *)o->to >= o->min;
     case OPT_U64:
         errno = 0;
         *(uint64_t *)o->to = strtoull(value, &end, 10);

@@ -21,7 +21,7 @@ enum opt_kind {
     OPT_INT,    /* int *, at least `min` */
     OPT_DOUBLE, /* double *, at least `min` */
     OPT_BOOL,   /* bool *: 0 or 1 */
-    OPT_SIZE    /* size_t *: bytes, with an optional K, M, G */
+    OPT_SIZE    /* size_t *: bytes, with an optional K, M, G; at least `min` */
 };
 
 struct opt {

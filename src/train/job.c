@@ -62,6 +62,10 @@ int job_check(const struct train_options *o, struct err *err) {
     if (o->lr > 1) return refuse(err, "lr", o->lr, "more than 0, at most 1");
     if (o->epochs > 0 && o->steps > 0)
         return err_set(err, ERR_USAGE, "--epochs and --steps exclude each other");
+    if (o->holdout > 0 && (o->steps > 0 || o->valid))
+        return err_set(err, ERR_USAGE, "--holdout %g does not go with %s", o->holdout,
+                       o->valid ? "--valid, which has the rows to judge by"
+                                : "--steps, which trains on all rows");
     if (o->batch_size > 65536)
         return refuse(err, "batch-size", (double)o->batch_size, "1 to 65536");
     if (o->max_length == 1) return refuse(err, "max-length", 1, "2 or more");
@@ -117,7 +121,6 @@ static const struct size_class classes[] = {
 static int resolve_lora(struct job *j, const struct size_class *class,
                         const struct adapter_meta *init, struct err *err) {
     struct train_options *o = &j->o;
-    bool all = o->targets == 0 || o->targets == ALL_TARGETS;
     if (init) {
         if (o->rank > 0 && o->rank != init->rank)
             return err_set(err, ERR_USAGE, "--rank %lld, but the adapter in --init has rank %lld",
@@ -125,9 +128,11 @@ static int resolve_lora(struct job *j, const struct size_class *class,
         if (o->alpha > 0 && o->alpha != init->alpha)
             return err_set(err, ERR_USAGE, "--alpha %g, but the adapter in --init has alpha %g",
                            o->alpha, init->alpha);
-        if (!all && o->targets != init->targets)
+        if (o->targets && o->targets != init->targets)
             return err_set(err, ERR_USAGE,
                            "--targets differ from those of the adapter in --init; leave them out");
+        if (o->rslora && !init->rslora)
+            return err_set(err, ERR_USAGE, "--rslora, but the adapter in --init is without it");
         o->rank = init->rank;
         o->alpha = init->alpha;
         o->targets = init->targets;
@@ -135,7 +140,7 @@ static int resolve_lora(struct job *j, const struct size_class *class,
     }
     if (o->rank <= 0) o->rank = class->rank;
     if (o->alpha <= 0) o->alpha = 2.0 * (double)o->rank;
-    if (all && !init) o->targets = ALL_TARGETS;
+    if (!o->targets) o->targets = ALL_TARGETS;
     if (o->dropout < 0) o->dropout = 0;
     return 0;
 }
@@ -175,7 +180,6 @@ void job_resolve_steps(struct job *j, int64_t train_rows) {
         double share = 0.05 * (double)j->steps, least = fmin(5, 0.1 * (double)j->steps);
         o->warmup_steps = (int64_t)ceil(fmax(share, least));
     }
-    if (o->warmup_steps > j->steps) o->warmup_steps = j->steps;
     bool judged = j->hold_out > 0 || o->valid;
     int64_t every = (j->steps + VALIDATIONS - 1) / VALIDATIONS;
     j->valid_every = !judged ? 0 : every < j->epoch_steps ? every : j->epoch_steps;

@@ -530,6 +530,8 @@ static void wrong_options_are_named(void **state) {
         {{.base = BASE, .data = "x", .out = "y", .method = TRAIN_FULL, .init = "z"}, "--init"},
         {{.base = BASE, .data = "x", .out = "y", .from_scratch = true}, "--method full"},
         {{.data = "x", .out = "y"}, "--base"},
+        {{.base = BASE, .data = "x", .out = "y", .holdout = 0.1, .steps = 1}, "--steps"},
+        {{.base = BASE, .data = "x", .out = "y", .holdout = 0.1, .valid = "v"}, "--valid"},
     };
     struct train_result r;
     struct err err;

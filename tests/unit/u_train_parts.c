@@ -87,6 +87,29 @@ static void init_decides_rank_and_targets(void **state) {
     j.o = automatic();
     j.o.rank = 8;
     assert_int_equal(job_resolve(&j, &c, 50, &init, &err), ERR_USAGE);
+    j.o = automatic();
+    j.o.targets = (1u << LIN_COUNT) - 1;
+    assert_int_equal(job_resolve(&j, &c, 50, &init, &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "--targets"));
+    j.o = automatic();
+    j.o.rslora = true;
+    assert_int_equal(job_resolve(&j, &c, 50, &init, &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "--rslora"));
+}
+
+static void a_warm_up_may_be_longer_than_the_job(void **state) {
+    (void)state;
+    struct job j = {.o = automatic()};
+    struct model_config c = {.dim = 64};
+    struct err err;
+    j.o.steps = 4;
+    j.o.warmup_steps = 100;
+    j.o.lr = 1e-3;
+    assert_int_equal(job_resolve(&j, &c, 50, NULL, &err), 0);
+    job_resolve_steps(&j, 50);
+    struct optim o = {.lr = j.o.lr, .warmup_steps = j.o.warmup_steps, .steps = j.steps};
+    assert_true(fabs(optim_lr(&o, 1) - 1e-5) < 1e-15);
+    assert_true(fabs(optim_lr(&o, 4) - 4e-5) < 1e-15);
 }
 
 static void schedule_warms_up_and_ends_at_a_tenth(void **state) {
@@ -191,6 +214,7 @@ UNIT_TESTS(train_parts, cmocka_unit_test(defaults_follow_the_row_count),
            cmocka_unit_test(learning_rate_follows_the_width),
            cmocka_unit_test(steps_hold_nothing_out),
            cmocka_unit_test(init_decides_rank_and_targets),
+           cmocka_unit_test(a_warm_up_may_be_longer_than_the_job),
            cmocka_unit_test(schedule_warms_up_and_ends_at_a_tenth),
            cmocka_unit_test(equal_rows_are_never_on_both_sides),
            cmocka_unit_test(an_epoch_has_every_row_once),
