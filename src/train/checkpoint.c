@@ -137,6 +137,13 @@ static int read_array(struct tensors *from, const char *name, float *to, int64_t
     return rc;
 }
 
+bool checkpoint_exists(const struct trainer *t) {
+    char *path = state_path(t);
+    bool yes = file_exists(path);
+    mem_free(path);
+    return yes;
+}
+
 int checkpoint_load(struct trainer *t, bool *ret_found, struct err *err) {
     struct params *p = &t->params;
     char *path = state_path(t);

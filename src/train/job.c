@@ -14,7 +14,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define JOB_FORMAT 1
+#define JOB_FORMAT 2
 #define JOB_JSON_MAX ((size_t)1 << 20)
 #define ALL_TARGETS ((1u << LIN_COUNT) - 1)
 #define VALIDATIONS 10 /* in a run, about */
@@ -221,8 +221,9 @@ int job_refuse_used(const char *out, struct err *err) {
             err, ERR_CONFLICT,
             "\"%s\" holds an unfinished job; \"attune resume %s\" goes on with it, or remove it",
             out, out);
-    static const char *const model_files[] = {"adapter_model.safetensors", "adapter_config.json",
-                                              "model.safetensors", "config.json", "tokenizer.json"};
+    static const char *const model_files[] = {
+        "adapter_model.safetensors",    "adapter_config.json", "model.safetensors", "config.json",
+        "checkpoint/state.safetensors", "tokenizer.json"};
     for (size_t i = 0; i < sizeof model_files / sizeof *model_files; i++)
         if (has(out, model_files[i]))
             return err_set(err, ERR_CONFLICT,
@@ -277,6 +278,8 @@ static const struct field fields[] = {
     FIELD("recompute", F_BOOL, recompute),
     FIELD("data_sha256", F_TEXT, data_sha256),
     FIELD("valid_sha256", F_TEXT, valid_sha256),
+    FIELD("config_sha256", F_TEXT, config_sha256),
+    FIELD("init_sha256", F_TEXT, init_sha256),
     FIELD("kernel_path", F_TEXT, path),
     FIELD("weights_sha256", F_TEXT, hashes.weights),
     FIELD("tokenizer_sha256", F_TEXT, hashes.tokenizer),

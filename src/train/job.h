@@ -15,6 +15,7 @@ struct job {
     int64_t micro_tokens;
     bool recompute;
     char data_sha256[65], valid_sha256[65], path[32];
+    char config_sha256[65], init_sha256[65]; /* the model's shape; values from --init, else "" */
     struct model_hashes hashes;
 };
 

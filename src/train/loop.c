@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -15,7 +16,8 @@
 
 #define PATIENCE 3              /* validations without gain before stopping */
 #define CHECKPOINT_SECONDS 30.0 /* between checkpoints */
-#define CHECKPOINT_SHARE 50.0   /* and at least this many times what one took */
+#define CONFIG_MAX ((size_t)1 << 20)
+#define CHECKPOINT_SHARE 50.0 /* and at least this many times what one took */
 
 struct loop {
     struct trainer *t;
@@ -221,6 +223,16 @@ static int read_hashes(const struct trainer *t, struct model_hashes *ret, struct
     return 0;
 }
 
+static void config_hash(const struct model_config *c, char hex[65]) {
+    json_t *both = json_pack("[o,o]", model_config_write(c, ""), model_config_write_generation(c));
+    struct buf text;
+    buf_init(&text, CONFIG_MAX);
+    json_write(both, &text);
+    sha256_of(buf_view(&text), hex);
+    buf_release(&text);
+    json_decref(both);
+}
+
 static int open_metrics(struct trainer *t, struct err *err) {
     char *path = trainer_path(t, "metrics.jsonl");
     int rc = metrics_open(path, t->job.o.metrics, t->state.metrics_bytes, &t->metrics, err);
@@ -248,7 +260,9 @@ static int start_job(struct trainer *t, int threads, struct err *err) {
     memcpy(j->data_sha256, t->data.sha256, sizeof j->data_sha256);
     memcpy(j->valid_sha256, t->valid_data.sha256, sizeof j->valid_sha256);
     strncpy(j->path, num_path_name(t->num), sizeof j->path - 1);
+    config_hash(&t->config, j->config_sha256);
     rc = trainer_allocate(t, err);
+    memcpy(j->init_sha256, t->init_sha256, sizeof j->init_sha256);
     if (!rc) rc = plan_calibrate(t, err);
     if (rc) return rc;
     fill_plan(t);
@@ -285,13 +299,16 @@ static int must_equal(const char *now, const char *then, const char *what, struc
 static int check_unchanged(const struct trainer *t, struct err *err) {
     const struct job *j = &t->job;
     struct model_hashes now = {0};
+    char config[65];
+    config_hash(&t->config, config);
     if (strcmp(num_path_name(t->num), j->path) != 0)
         return err_set(err, ERR_CONFLICT,
                        "the job began on the kernels \"%s\" and this machine would go on with "
                        "\"%s\", to other "
                        "bits; set ATTUNE_ISA=%.*s where this machine has it, or start again",
                        j->path, num_path_name(t->num), (int)strcspn(j->path, "/"), j->path);
-    int rc = must_equal(t->data.sha256, j->data_sha256, j->o.data, err);
+    int rc = must_equal(config, j->config_sha256, "the base model's configuration", err);
+    if (!rc) rc = must_equal(t->data.sha256, j->data_sha256, j->o.data, err);
     if (!rc && j->o.valid) rc = must_equal(t->valid_data.sha256, j->valid_sha256, j->o.valid, err);
     if (!rc) rc = read_hashes(t, &now, err);
     if (!rc) rc = must_equal(now.weights, j->hashes.weights, "the base model's weights", err);
@@ -310,6 +327,8 @@ static int reopen_job(struct trainer *t, int threads, struct err *err) {
     trainer_lay_out(t);
     plan_sizes(t);
     rc = trainer_allocate(t, err);
+    if (!rc && t->init_sha256[0])
+        rc = must_equal(t->init_sha256, t->job.init_sha256, "the adapter in --init", err);
     if (!rc) rc = checkpoint_load(t, &found, err);
     if (!rc) rc = open_metrics(t, err);
     if (rc) return rc;

@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <math.h>
@@ -65,7 +66,7 @@ static int open_model(struct trainer *t, struct err *err) {
 static int open_init(struct trainer *t, struct err *err) {
     const char *dir = t->job.o.init;
     char warning[240] = "";
-    if (!dir) return 0;
+    if (!dir || checkpoint_exists(t)) return 0; /* the checkpoint has what became of its values */
     int rc = adapter_open(t->model, dir, &t->init, warning, err);
     if (rc) return err_wrap(err, "--init");
     if (warning[0]) trainer_note(t, "%s", warning);
@@ -184,6 +185,17 @@ static void weights_in_params(struct trainer *t) {
     t->weights = (struct net_weights){c, t->layers, embedding, head, value_at(t, p->final_norm)};
 }
 
+static int take_init(struct trainer *t, struct err *err) {
+    const struct params *p = &t->params;
+    int rc = params_load_adapter(&t->params, t->init, t->job.o.init, err);
+    adapter_close(t->init);
+    t->init = NULL;
+    if (!rc)
+        sha256_of((struct str){(const char *)p->value, (size_t)p->n * sizeof *p->value},
+                  t->init_sha256);
+    return rc;
+}
+
 static int first_values(struct trainer *t, struct err *err) {
     const struct train_options *o = &t->job.o;
     if (o->method == TRAIN_LORA) {
@@ -191,10 +203,7 @@ static int first_values(struct trainer *t, struct err *err) {
         t->weights =
             (struct net_weights){&t->config, m->layers, m->embedding, m->head, m->final_norm};
         params_init_lora(&t->params, o->seed);
-        int rc = t->init ? params_load_adapter(&t->params, t->init, o->init, err) : 0;
-        adapter_close(t->init);
-        t->init = NULL;
-        return rc;
+        return t->init ? take_init(t, err) : 0;
     }
     weights_in_params(t);
     if (o->from_scratch)

@@ -28,6 +28,7 @@ struct trainer {
     struct net_weights weights;
     struct adapter *init; /* --init, closed once its values are copied */
     struct adapter_meta init_meta;
+    char init_sha256[65]; /* of its values; "" where they were not read */
     struct dataset data, valid_data;
     struct split split;
     struct params params;
@@ -75,6 +76,7 @@ int plan_save(const struct trainer *t, struct err *err);
 
 /* checkpoint.c */
 int checkpoint_save(struct trainer *t, struct err *err);
+bool checkpoint_exists(const struct trainer *t);
 int checkpoint_load(struct trainer *t, bool *ret_found, struct err *err);
 int checkpoint_remove(struct trainer *t, struct err *err);
 

@@ -390,6 +390,93 @@ static void resume_refuses_changed_data(void **state) {
     mem_free(data);
 }
 
+static void copy_file(const char *from, const char *to, const char *name) {
+    struct buf b = file_bytes(from, name);
+    struct err err;
+    char *path = path_join(to, name);
+    assert_int_equal(dir_make(to, &err), 0);
+    assert_int_equal(file_write_atomic(path, buf_view(&b), &err), 0);
+    mem_free(path);
+    buf_release(&b);
+}
+
+static void write_file(const char *dir, const char *name, struct str text) {
+    struct err err;
+    char *path = path_join(dir, name);
+    assert_int_equal(file_write_atomic(path, text, &err), 0);
+    mem_free(path);
+}
+
+static void resume_refuses_a_changed_configuration(void **state) {
+    (void)state;
+    static const char *const files[] = {"config.json", "generation_config.json",
+                                        "model.safetensors", "tokenizer.json",
+                                        "tokenizer_config.json"};
+    char *data = data_file("config.jsonl", 30), *out = in_dir("config"), *base = in_dir("base");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    struct err err;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) copy_file(BASE, base, files[i]);
+    o.base = base;
+    interrupted_at_five(&o);
+    struct buf config = file_bytes(base, "config.json");
+    buf_byte(&config, 0);
+    char *theta = strstr(config.p, "10000.0");
+    assert_non_null(theta);
+    theta[0] = '2';
+    write_file(base, "config.json", (struct str){config.p, config.n - 1});
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.msg, "configuration"));
+    theta[0] = '1';
+    write_file(base, "config.json", (struct str){config.p, config.n - 1});
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
+    buf_release(&config);
+    mem_free(base);
+    mem_free(out);
+    mem_free(data);
+}
+
+/* The adapter is needed until there is a checkpoint, and the same one. */
+static void resume_refuses_a_changed_init(void **state) {
+    (void)state;
+    char *data = data_file("init.jsonl", 30), *out = in_dir("init"), *whole = in_dir("init-whole");
+    char *init = in_dir("init-from"), *other = in_dir("init-other");
+    char *checkpoint = path_join(out, "checkpoint");
+    struct train_options o = options(data, init);
+    struct train_result r;
+    struct err err;
+    must_run(&o, &r);
+    o.out = other;
+    o.seed = 8;
+    must_run(&o, &r);
+    o.init = init;
+    o.out = whole;
+    must_run(&o, &r);
+    o.out = out;
+    interrupted_at_five(&o);
+    struct buf kept = file_bytes(init, "adapter_model.safetensors");
+    copy_file(other, init, "adapter_model.safetensors");
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
+    expect_same_job(whole, out);
+    assert_int_equal(dir_remove_all(out, &err), 0);
+    write_file(init, "adapter_model.safetensors", buf_view(&kept));
+    interrupted_at_five(&o);
+    assert_int_equal(dir_remove_all(checkpoint, &err), 0);
+    copy_file(other, init, "adapter_model.safetensors");
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.msg, "--init"));
+    write_file(init, "adapter_model.safetensors", buf_view(&kept));
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
+    expect_same_job(whole, out);
+    buf_release(&kept);
+    mem_free(checkpoint);
+    mem_free(other);
+    mem_free(init);
+    mem_free(whole);
+    mem_free(out);
+    mem_free(data);
+}
+
 static void a_damaged_checkpoint_is_named(void **state) {
     (void)state;
     char *data = data_file("damaged.jsonl", 30), *out = in_dir("damaged");
@@ -550,6 +637,8 @@ UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
            cmocka_unit_test(a_large_adapter_keeps_to_the_plan),
            cmocka_unit_test(the_plan_counts_and_names_rows),
            cmocka_unit_test(resume_refuses_changed_data),
+           cmocka_unit_test(resume_refuses_a_changed_configuration),
+           cmocka_unit_test(resume_refuses_a_changed_init),
            cmocka_unit_test(a_damaged_checkpoint_is_named),
            cmocka_unit_test(a_full_disk_leaves_the_last_checkpoint),
            cmocka_unit_test(a_small_budget_is_refused_before_step_1),
