@@ -194,8 +194,38 @@ static bool has(const char *out, const char *name) {
     return yes;
 }
 
+static bool is_leftover(const char *name) {
+    const char *at = strstr(name, ".tmp-");
+    return at && at[5] && strspn(at + 5, "0123456789") == strlen(at + 5);
+}
+
+/* what a killed process was writing */
+static int remove_leftovers(const char *dir, struct err *err) {
+    char **names = NULL;
+    size_t count = 0;
+    if (!dir_exists(dir)) return 0;
+    int rc = dir_list(dir, &names, &count, err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        if (!is_leftover(names[i])) continue;
+        char *path = path_join(dir, names[i]);
+        if (file_exists(path)) rc = file_remove(path, err);
+        mem_free(path);
+    }
+    dir_list_free(names, count);
+    return rc;
+}
+
+static int clean(const char *out, struct err *err) {
+    char *checkpoint = path_join(out, "checkpoint");
+    int rc = remove_leftovers(out, err);
+    if (!rc) rc = remove_leftovers(checkpoint, err);
+    mem_free(checkpoint);
+    return rc;
+}
+
 int job_lock(const char *out, int *ret_fd, struct err *err) {
     char *path = path_join(out, "lock");
+    bool ours = file_exists(path);
     int rc = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         rc = err_sys(err, errno, "could not open \"%s\"", path);
@@ -204,6 +234,7 @@ int job_lock(const char *out, int *ret_fd, struct err *err) {
                  ? err_set(err, ERR_CONFLICT,
                            "another process is working on \"%s\"; wait for it, or stop it", out)
                  : err_sys(err, errno, "could not lock \"%s\"", path);
+    if (!rc && ours) rc = clean(out, err);
     mem_free(path);
     if (rc)
         file_close(fd);

@@ -31,7 +31,8 @@ int job_resolve(struct job *j, const struct model_config *c, int64_t rows,
 /* What follows from the rows that are left to train on. */
 void job_resolve_steps(struct job *j, int64_t train_rows);
 
-/* OUT with its lock: one process at a time. Release by file_close. */
+/* OUT with its lock: one process at a time. Release by file_close. Where OUT was a job's before,
+ * files that a killed process left half written are removed. */
 int job_lock(const char *out, int *ret_fd, struct err *err);
 /* ERR_CONFLICT when OUT holds a job or a model already. */
 int job_refuse_used(const char *out, struct err *err);

@@ -477,6 +477,50 @@ static void resume_refuses_a_changed_init(void **state) {
     mem_free(data);
 }
 
+static bool there_is(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    bool yes = file_exists(path);
+    mem_free(path);
+    return yes;
+}
+
+static void half_written_files_are_removed(void **state) {
+    (void)state;
+    static const struct str text = STR_LIT("half");
+    char *data = data_file("half.jsonl", 30), *out = in_dir("half");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    struct err err;
+    interrupted_at_five(&o);
+    write_file(out, "checkpoint/state.safetensors.tmp-123", text);
+    write_file(out, "adapter_model.safetensors.tmp-45", text);
+    write_file(out, "notes.tmp-mine", text);
+    assert_int_equal(train_run(&o, NULL, NULL, &r, &err), ERR_CONFLICT);
+    assert_false(there_is(out, "checkpoint/state.safetensors.tmp-123"));
+    assert_false(there_is(out, "adapter_model.safetensors.tmp-45"));
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
+    write_file(out, "adapter_model.safetensors.tmp-45", text);
+    assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
+    assert_false(there_is(out, "adapter_model.safetensors.tmp-45"));
+    assert_true(there_is(out, "notes.tmp-mine"));
+    mem_free(out);
+    mem_free(data);
+}
+
+static void the_files_of_a_directory_that_was_no_job_stay(void **state) {
+    (void)state;
+    char *data = data_file("stay.jsonl", 30), *out = in_dir("stay");
+    struct train_options o = options(data, out);
+    struct train_result r;
+    struct err err;
+    assert_int_equal(dir_make(out, &err), 0);
+    write_file(out, "mine.tmp-7", (struct str)STR_LIT("mine"));
+    must_run(&o, &r);
+    assert_true(there_is(out, "mine.tmp-7"));
+    mem_free(out);
+    mem_free(data);
+}
+
 static void a_damaged_checkpoint_is_named(void **state) {
     (void)state;
     char *data = data_file("damaged.jsonl", 30), *out = in_dir("damaged");
@@ -639,6 +683,8 @@ UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
            cmocka_unit_test(resume_refuses_changed_data),
            cmocka_unit_test(resume_refuses_a_changed_configuration),
            cmocka_unit_test(resume_refuses_a_changed_init),
+           cmocka_unit_test(half_written_files_are_removed),
+           cmocka_unit_test(the_files_of_a_directory_that_was_no_job_stay),
            cmocka_unit_test(a_damaged_checkpoint_is_named),
            cmocka_unit_test(a_full_disk_leaves_the_last_checkpoint),
            cmocka_unit_test(a_small_budget_is_refused_before_step_1),
