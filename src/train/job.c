@@ -83,11 +83,11 @@ static double clamp(double x, double low, double high) {
     return x < low ? low : x > high ? high : x;
 }
 
-/* 5e-4 · (2000/width)^0.781 ("LoRA Without Regret"), at most 5e-4 from 512 wide on, 1e-3 below */
+/* 5e-4 · (2000/width)^p ("LoRA Without Regret"), at most 5e-4 from 512 wide on, 1e-3 below */
 static double lora_rate(const struct model_config *c) {
-    double width = (double)c->dim;
+    double width = (double)c->dim, power = strncmp(c->family, "qwen", 4) == 0 ? 0.0775 : 0.781;
     double most = clamp(5e-4 * 512 / width, 5e-4, 1e-3);
-    return clamp(5e-4 * pow(2000 / width, 0.781), 1e-4, most);
+    return clamp(5e-4 * pow(2000 / width, power), 1e-4, most);
 }
 
 static double default_rate(const struct job *j, const struct model_config *c) {
@@ -103,19 +103,19 @@ static int64_t default_hold_out(const struct job *j, int64_t rows) {
         return held < 1 ? 1 : held;
     }
     if (rows < 10) return 0;
-    int64_t held = rows / (rows >= 1000 ? 20 : 10);
+    int64_t held = rows / (rows < 100 ? 5 : rows < 1000 ? 10 : 20);
     return held < 5 ? 5 : held > 500 ? 500 : held;
 }
 
 /* the row counts at which the defaults change */
 struct size_class {
-    int64_t rows, rank, epochs, batch;
+    int64_t rows, rank, alpha, epochs, batch;
 };
 static const struct size_class classes[] = {
-    {100, 8, 8, 4},
-    {1000, 16, 3, 8},
-    {20000, 32, 2, 16},
-    {INT64_MAX, 64, 1, 16},
+    {100, 8, 16, 8, 4},
+    {1000, 16, 32, 3, 8},
+    {20000, 32, 32, 2, 16},
+    {INT64_MAX, 64, 64, 1, 16},
 };
 
 static int resolve_lora(struct job *j, const struct size_class *class,
@@ -138,8 +138,8 @@ static int resolve_lora(struct job *j, const struct size_class *class,
         o->targets = init->targets;
         o->rslora = init->rslora;
     }
+    if (o->alpha <= 0) o->alpha = (double)(o->rank > 0 ? 2 * o->rank : class->alpha);
     if (o->rank <= 0) o->rank = class->rank;
-    if (o->alpha <= 0) o->alpha = 2.0 * (double)o->rank;
     if (!o->targets) o->targets = ALL_TARGETS;
     if (o->dropout < 0) o->dropout = 0;
     return 0;

@@ -26,7 +26,7 @@ struct train_options {
     const char *base, *data, *valid, *out, *metrics, *init;
     enum train_method method;
     int64_t rank; /* (auto) */
-    double alpha; /* (auto) 2·rank */
+    double alpha; /* (auto) 2·rank where that is given */
     bool rslora;
     double dropout;   /* negative: auto */
     unsigned targets; /* bit per linear_kind; 0: all */

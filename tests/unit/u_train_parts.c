@@ -25,10 +25,10 @@ static struct train_options automatic(void) {
 static void defaults_follow_the_row_count(void **state) {
     (void)state;
     static const struct {
-        int64_t rows, rank, batch, epochs, held;
-    } cases[] = {{6, 8, 4, 8, 0},         {10, 8, 4, 8, 5},       {99, 8, 4, 8, 9},
-                 {100, 16, 8, 3, 10},     {600, 16, 8, 3, 60},    {1000, 32, 16, 2, 50},
-                 {15000, 32, 16, 2, 500}, {50000, 64, 16, 1, 500}};
+        int64_t rows, rank, alpha, batch, epochs, held;
+    } cases[] = {{6, 8, 16, 4, 8, 0},         {10, 8, 16, 4, 8, 5},       {99, 8, 16, 4, 8, 19},
+                 {100, 16, 32, 8, 3, 10},     {600, 16, 32, 8, 3, 60},    {1000, 32, 32, 16, 2, 50},
+                 {15000, 32, 32, 16, 2, 500}, {50000, 64, 64, 16, 1, 500}};
     struct model_config smol = {.dim = 576};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct job j = {.o = automatic()};
@@ -38,7 +38,7 @@ static void defaults_follow_the_row_count(void **state) {
         assert_int_equal(j.o.batch_size, cases[i].batch);
         assert_int_equal(j.o.epochs, cases[i].epochs);
         assert_int_equal(j.hold_out, cases[i].held);
-        assert_true(j.o.alpha == 2.0 * (double)cases[i].rank);
+        assert_true(j.o.alpha == (double)cases[i].alpha);
         assert_true(fabs(j.o.lr - 5e-4) < 1e-9);
     }
 }
@@ -48,12 +48,15 @@ static void learning_rate_follows_the_width(void **state) {
     static const struct {
         int64_t dim;
         double lr;
-    } cases[] = {{128, 1e-3},      {256, 1e-3},      {576, 5e-4},
-                 {2048, 4.908e-4}, {4096, 2.856e-4}, {65536, 1e-4}};
+        const char *family;
+    } cases[] = {{128, 1e-3, "llama"},      {256, 1e-3, "llama"},      {576, 5e-4, "llama"},
+                 {2048, 4.908e-4, "llama"}, {4096, 2.856e-4, "llama"}, {65536, 1e-4, "llama"},
+                 {896, 5e-4, "qwen2"},      {2560, 4.905e-4, "qwen3"}, {5120, 4.649e-4, "qwen2"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct job j = {.o = automatic()};
         struct model_config c = {.dim = cases[i].dim};
         struct err err;
+        memcpy(c.family, cases[i].family, strlen(cases[i].family) + 1);
         assert_int_equal(job_resolve(&j, &c, 500, NULL, &err), 0);
         if (fabs(j.o.lr / cases[i].lr - 1) > 1e-3)
             fail_msg("dim %d: lr %g", (int)cases[i].dim, j.o.lr);
@@ -73,6 +76,16 @@ static void steps_hold_nothing_out(void **state) {
     assert_int_equal(j.valid_every, 0);
     assert_int_equal(j.steps, 20);
     assert_int_equal(j.epoch_steps, 7);
+}
+
+static void a_given_rank_has_twice_its_alpha(void **state) {
+    (void)state;
+    struct job j = {.o = automatic()};
+    struct model_config c = {.dim = 64};
+    struct err err;
+    j.o.rank = 24;
+    assert_int_equal(job_resolve(&j, &c, 5000, NULL, &err), 0);
+    assert_true(j.o.alpha == 48);
 }
 
 static void init_decides_rank_and_targets(void **state) {
@@ -213,6 +226,7 @@ static void plot_draws_what_it_gets(void **state) {
 UNIT_TESTS(train_parts, cmocka_unit_test(defaults_follow_the_row_count),
            cmocka_unit_test(learning_rate_follows_the_width),
            cmocka_unit_test(steps_hold_nothing_out),
+           cmocka_unit_test(a_given_rank_has_twice_its_alpha),
            cmocka_unit_test(init_decides_rank_and_targets),
            cmocka_unit_test(a_warm_up_may_be_longer_than_the_job),
            cmocka_unit_test(schedule_warms_up_and_ends_at_a_tenth),
