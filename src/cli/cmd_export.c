@@ -97,6 +97,7 @@ int cmd_export(int argc, char **argv) {
     q.subject = u.positional[0];
     int rc = run(&q, &check, &err);
     if (rc) return cli_fail("export", &err);
+    if (*check.warning) fprintf(stderr, "attune export: warning: %s\n", check.warning);
     printf("wrote %s\nreloaded and compared: largest logit difference %.2g of the largest logit, "
            "%lld of %lld greedy tokens equal\n",
            q.out, check.logit_difference, (long long)check.tokens_equal, (long long)check.tokens);

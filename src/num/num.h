@@ -51,7 +51,14 @@ const char *num_path_name(const struct num *num);
 
 /* Scratch memory that lives until num_free or the next request of the same slot that is larger.
  * Slots keep nested users apart. */
-enum num_slot { NUM_SLOT_PACK, NUM_SLOT_PACK_A, NUM_SLOT_OPS, NUM_SLOT_ATTENTION, NUM_SLOT_LOSS, NUM_SLOT_COUNT };
+enum num_slot {
+    NUM_SLOT_PACK,
+    NUM_SLOT_PACK_A,
+    NUM_SLOT_OPS,
+    NUM_SLOT_ATTENTION,
+    NUM_SLOT_LOSS,
+    NUM_SLOT_COUNT
+};
 /* 64-byte aligned, not zeroed */
 void *num_scratch(struct num *num, enum num_slot slot, size_t bytes);
 size_t num_scratch_bytes(const struct num *num); /* held now, for the memory plan */

@@ -95,7 +95,6 @@ static int compare(struct run *a, struct run *b, struct export_check *ret, struc
     struct token_list ids = {0};
     size_t vocab = (size_t)model_config(a->model)->vocab;
     int rc = 0;
-    *ret = (struct export_check){0};
     a->logits = mem_alloc(vocab * sizeof *a->logits);
     b->logits = mem_alloc(vocab * sizeof *b->logits);
     for (size_t i = 0; !rc && i < sizeof prompts / sizeof *prompts; i++) {
@@ -133,12 +132,6 @@ static char *staging_path(const char *out) {
     while (n > 1 && out[n - 1] == '/') n--;
     snprintf(path, size, "%.*s.checking-%ld", (int)n, out, (long)getpid());
     return path;
-}
-
-static int open_adapter(const struct model *m, const char *dir, struct adapter **ret,
-                        struct err *err) {
-    char warning[240] = "";
-    return adapter_open(m, dir, ret, warning, err);
 }
 
 /* keeps or discards what lies in `staging` */
@@ -226,9 +219,10 @@ int export_peft(struct num *num, const char *base, const char *adapter, const ch
     int rc = refuse_present(out, err);
     if (rc) goto out;
     rc = model_open(base, &(struct model_options){0}, &m, err);
-    if (!rc) rc = open_adapter(m, adapter, &a, err);
+    if (!rc) rc = adapter_open(m, adapter, &a, check.warning, err);
     if (!rc) rc = write_peft(m, a, adapter, staging, err);
-    if (!rc) rc = open_adapter(m, staging, &again, err);
+    char same[sizeof check.warning]; /* of a copy: what the original says */
+    if (!rc) rc = adapter_open(m, staging, &again, same, err);
     if (!rc)
         rc = compare(&(struct run){.model = m, .adapter = a, .num = num},
                      &(struct run){.model = m, .adapter = again, .num = num}, &check, err);
@@ -346,7 +340,7 @@ int export_merged(struct num *num, const char *base, const char *adapter, enum n
     int rc = refuse_present(out, err);
     if (rc) goto out;
     rc = model_open(base, &(struct model_options){0}, &m, err);
-    if (!rc && adapter) rc = open_adapter(m, adapter, &a, err);
+    if (!rc && adapter) rc = adapter_open(m, adapter, &a, check.warning, err);
     if (!rc) rc = write_merged(m, a, num, type, staging, err);
     if (!rc) rc = model_open(staging, &(struct model_options){0}, &again, err);
     if (!rc)

@@ -8,6 +8,7 @@
 struct export_check {
     double logit_difference;      /* largest, relative to the largest logit */
     int64_t tokens_equal, tokens; /* greedy tokens that agree, of how many */
+    char warning[240];            /* the adapter was trained on another base; "": it was not */
 };
 
 /* A PEFT directory from an adapter of ours (or any PEFT adapter). base: model path it belongs to.
