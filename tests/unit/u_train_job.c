@@ -487,7 +487,7 @@ static bool there_is(const char *dir, const char *name) {
 static void half_written_files_are_removed(void **state) {
     (void)state;
     static const struct str text = STR_LIT("half");
-    char *data = data_file("half.jsonl", 30), *out = in_dir("half");
+    char *data = data_file("left.jsonl", 30), *out = in_dir("left-over");
     struct train_options o = options(data, out);
     struct train_result r;
     struct err err;
