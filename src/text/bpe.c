@@ -129,6 +129,7 @@ static void find_cuts(struct bpe *b, const struct str *forms) {
         if (opaque[left] || opaque[right]) b->cuts = false;
         struct str l = symbol_form(b, forms, left), r = symbol_form(b, forms, right);
         size_t n;
+        if (!l.n || !r.n) continue;
         note_join(b, char_at(l.p + char_last(l), &n), char_at(r.p, &n));
     }
     mem_free(opaque);
@@ -144,6 +145,11 @@ void bpe_finish(struct bpe *b, const struct str *forms) {
         char c = (char)i, code[8];
         snprintf(code, sizeof code, "<0x%02X>", (unsigned)i);
         b->byte_ids[i] = str_map_find(&b->words, b->bytes ? (struct str){&c, 1} : str_of(code));
+    }
+    b->vanish = b->unk < 0;
+    if (b->byte_fallback && b->vanish) {
+        b->vanish = false;
+        for (int i = 0; i < 256; i++) b->vanish |= b->byte_ids[i] < 0;
     }
     find_cuts(b, forms);
 }
@@ -375,11 +381,17 @@ static void encode_word(const struct bpe *b, struct bpe_scratch *s, struct str w
     }
 }
 
-/* Unknown characters stay together: they may become one unknown token. */
-static bool can_cut(const struct bpe *b, unsigned left, unsigned right, struct str right_char) {
-    if (may_join(b, left, right)) return false;
-    if (b->unk < 0 || !b->fuse_unk) return true;
-    return right < 128 ? b->ascii_ids[right] >= 0 : str_map_find(&b->words, right_char) >= 0;
+static bool is_known(const struct bpe *b, unsigned cp, struct str c) {
+    return cp < 128 ? b->ascii_ids[cp] >= 0 : str_map_find(&b->words, c) >= 0;
+}
+
+/* Only before a known character: unknown ones may become one unknown token, and theirs comes after
+ * the fallback bytes of those that follow. Where they leave no symbol, what is around them joins.
+ */
+static bool can_cut(const struct bpe *b, unsigned left, struct str left_char, unsigned right,
+                    struct str right_char) {
+    return !may_join(b, left, right) && is_known(b, right, right_char) &&
+           (!b->vanish || is_known(b, left, left_char));
 }
 
 void bpe_encode(const struct bpe *b, struct bpe_scratch *s, struct str text,
@@ -389,15 +401,17 @@ void bpe_encode(const struct bpe *b, struct bpe_scratch *s, struct str text,
         encode_word(b, s, text, out);
         return;
     }
-    size_t start = 0, n;
-    unsigned left = char_at(text.p, &n);
-    for (size_t at = n; at < text.n; at += n) {
+    size_t start = 0, left_n, n;
+    unsigned left = char_at(text.p, &left_n);
+    for (size_t at = left_n; at < text.n; at += n) {
         unsigned right = char_at(text.p + at, &n);
-        if (can_cut(b, left, right, (struct str){text.p + at, n})) {
+        struct str left_char = {text.p + at - left_n, left_n};
+        if (can_cut(b, left, left_char, right, (struct str){text.p + at, n})) {
             encode_word(b, s, (struct str){text.p + start, at - start}, out);
             start = at;
         }
         left = right;
+        left_n = n;
     }
     encode_word(b, s, (struct str){text.p + start, text.n - start}, out);
 }

@@ -57,6 +57,7 @@ struct bpe {
     struct str *pseudo;
     int32_t pseudo_count;
 
+    bool vanish;                            /* an unknown character may leave no symbol */
     bool cuts;                              /* the next two are filled */
     unsigned char near[BPE_NEAR][BPE_NEAR]; /* [left][right]: a merge may join them */
     struct pair_set joins;                  /* the same for other characters: left << 32 | right */

@@ -63,6 +63,9 @@ int tokenizer_put(struct tokenizer *t, struct str token, int64_t id, const char 
     int rc =
         id < t->size ? 0 : tokenizer_reserve(t, id + 1 > t->size * 2 ? id + 1 : t->size * 2, err);
     if (rc) return err_wrap(err, "%s", where);
+    if (t->tokens[id].p && !str_eq(t->tokens[id], token))
+        return err_set(err, ERR_INVALID, "%s: token \"%.60s\" has the id %lld of token \"%.60s\"",
+                       where, token.p, (long long)id, t->tokens[id].p);
     struct str copy = arena_str(&t->strings, token);
     if (!copy.p && token.n)
         return err_set(err, ERR_LIMIT, "%s: the vocabulary is too large", where);
@@ -109,7 +112,7 @@ static void fill_model(struct tokenizer *t) {
     struct bpe *b = &t->bpe;
     struct str *forms = mem_zalloc((size_t)t->size + 1, sizeof *forms);
     bool *outside = mem_zalloc((size_t)t->size + 1, sizeof *outside);
-    for (size_t i = 0; i < t->added_count; i++) outside[t->added[i].id] = t->added[i].outside;
+    for (size_t i = 0; i < t->added_count; i++) outside[t->added[i].id] |= t->added[i].outside;
     b->size = (int32_t)t->size;
     for (int64_t i = 0; i < t->size; i++) {
         if (!t->tokens[i].p || outside[i]) continue;

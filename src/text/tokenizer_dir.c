@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "text/scan.h"
 
+#include <stdlib.h>
+
 #define CONFIG_MAX ((size_t)64 << 20)
 
 struct dir {
@@ -113,6 +115,25 @@ static int added_tokens(const struct dir *d, json_t *list) {
     return 0;
 }
 
+static int by_id(const void *pa, const void *pb) {
+    json_t *const *a = pa, *const *b = pb;
+    json_int_t x = json_integer_value(json_object_get(*a, "id"));
+    json_int_t y = json_integer_value(json_object_get(*b, "id"));
+    return (x > y) - (x < y);
+}
+
+/* Ids that the vocabulary lacks are given in this order, as transformers gives them. */
+static json_t *sorted_by_id(json_t *list) {
+    size_t n = json_array_size(list);
+    json_t **each = mem_zalloc(n + 1, sizeof *each), *sorted = json_array();
+    for (size_t i = 0; i < n; i++) each[i] = json_array_get(list, i);
+    qsort(each, n, sizeof *each, by_id);
+    for (size_t i = 0; i < n; i++) json_array_append(sorted, each[i]);
+    mem_free(each);
+    json_decref(list);
+    return sorted;
+}
+
 static int check_class(const struct dir *d, bool *ret_qwen2) {
     struct str name = {0};
     int rc = json_get_str(d->config, "tokenizer_class", d->path, &name, d->err);
@@ -161,7 +182,7 @@ static int from_vocab_and_merges(const struct dir *d, struct tokenizer **ret) {
         json_decref(added);
         return rc;
     }
-    json_t *spec = spec_of(d, qwen2, vocab, merges, added, prefix);
+    json_t *spec = spec_of(d, qwen2, vocab, merges, sorted_by_id(added), prefix);
     char *where = path_join(d->path, "vocab.json");
     rc = tokenizer_from_spec(spec, NULL, where, ret, d->err);
     mem_free(where);

@@ -132,7 +132,10 @@ static int read_model(struct tokenizer *t, const json_t *model, const char *wher
 /* --- added tokens -------------------------------------------------------------------------------
  */
 
+/* Their own ids count only where the vocabulary has them: others follow the last one, as in the
+ * package. */
 static int read_added(struct tokenizer *t, const json_t *list, const char *where, struct err *err) {
+    int64_t next = (int64_t)t->ids.count;
     size_t i;
     const json_t *each;
     if (list && !json_is_null(list) && !json_is_array(list))
@@ -152,10 +155,11 @@ static int read_added(struct tokenizer *t, const json_t *list, const char *where
         if (!a.content.p || id < 0)
             return err_set(err, ERR_INVALID, "%s: added token %zu needs \"content\" and \"id\"",
                            where, i);
-        int32_t known = str_map_find(&t->ids, a.content); /* the vocabulary's id wins */
-        a.id = known >= 0 ? known : (int32_t)id;
+        int32_t known = str_map_find(&t->ids, a.content);
+        a.id = known >= 0 ? known : (int32_t)next;
         rc = tokenizer_add(t, a, where, err);
         if (rc) return rc;
+        if (a.content.n && a.id >= next) next = a.id + 1;
     }
     return 0;
 }

@@ -31,7 +31,7 @@ static void write_added(const struct tokenizer *t, struct buf *out) {
 
 static void write_vocab(const struct tokenizer *t, struct buf *out) {
     bool *outside = mem_zalloc((size_t)t->size + 1, sizeof *outside);
-    for (size_t i = 0; i < t->added_count; i++) outside[t->added[i].id] = t->added[i].outside;
+    for (size_t i = 0; i < t->added_count; i++) outside[t->added[i].id] |= t->added[i].outside;
     const char *comma = "";
     buf_z(out, "\"vocab\":{");
     for (int64_t i = 0; i < t->size; i++) {

@@ -113,6 +113,50 @@ static void every_component_as_the_package(void **state) {
     buf_release(&file);
 }
 
+/* Merges of characters, as the package has it: where a text is cut must not be seen in the ids. */
+static void rare_models_as_the_package(void **state) {
+    (void)state;
+#define MODEL(body) "{\"model\":{\"type\":\"BPE\"," body "}"
+#define A_B "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]"
+#define ADDED(id) ",\"added_tokens\":[{\"id\":" id ",\"content\":\"<s>\",\"special\":true}]"
+#define SOME_BYTES                                                                                 \
+    "\"vocab\":{\"<unk>\":0,\"a\":1,\"<0xC3>\":2,\"<0xA9>\":3},\"merges\":[],"                     \
+    "\"unk_token\":\"<unk>\",\"byte_fallback\":true"
+    static const struct {
+        const char *json, *text;
+        int32_t ids[8];
+        int n;
+    } cases[] = {
+        /* an added token's id is the vocabulary's, or the next one */
+        {MODEL(A_B) ADDED("0") "}", "abab<s>", {2, 2, 3}, 3},
+        {MODEL(A_B) ADDED("9") "}", "abab<s>", {2, 2, 3}, 3},
+        {MODEL(A_B) ADDED("0") ",\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+                               "\"add_prefix_space\":false}}",
+         "abab<s>",
+         {2, 2, 3},
+         3},
+        {MODEL("\"vocab\":{\"\":0,\"a\":1,\"b\":2},\"merges\":[[\"\",\"a\"]]") "}",
+         "aba",
+         {1, 2, 1},
+         3},
+        /* unknown characters that leave nothing, and those whose token comes late */
+        {MODEL(A_B) "}", "a\303\251b", {2}, 1},
+        {MODEL(A_B ",\"byte_fallback\":true") "}", "a\303\251\303\251bb", {2, 1}, 2},
+        {MODEL(SOME_BYTES) "}", "a\344\270\255\303\251a", {1, 2, 3, 0, 1}, 5},
+        {MODEL(SOME_BYTES) "}", "\303\251\344\270\255a\344\270\255", {2, 3, 0, 1, 0}, 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tokenizer *t = from_text(str_of(cases[i].json), "rare");
+        struct token_list ids = {0};
+        struct err err;
+        assert_int_equal(tokenizer_encode(t, str_of(cases[i].text), true, &ids, &err), 0);
+        assert_int_equal(ids.n, cases[i].n);
+        assert_memory_equal(ids.ids, cases[i].ids, (size_t)ids.n * sizeof *ids.ids);
+        token_list_release(&ids);
+        tokenizer_free(t);
+    }
+}
+
 /* --- real ones
  * ------------------------------------------------------------------------------------ */
 
@@ -292,6 +336,10 @@ static void bad_files_are_named(void **state) {
          ERR_INVALID},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "\"b\"",
          ERR_INVALID},
+        {MODEL("\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]") "}",
+         "\"b\" has the id 0 of token \"a\"", ERR_INVALID},
+        {MODEL("\"vocab\":{\"a\":0,\"b\":2},\"merges\":[]") ADDED("1") "}",
+         "\"<s>\" has the id 2 of token \"b\"", ERR_INVALID},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "merge 0",
          ERR_INVALID},
         {"{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{},\"merges\":[]}}", "dropout",
@@ -390,7 +438,33 @@ static void scores_rank_merges_as_in_llama_cpp(void **state) {
     assert_non_null(strstr(err.msg, "no-such"));
 }
 
+static void write_in(const char *dir, const char *name, const char *text) {
+    struct err err;
+    char *path = path_join(dir, name);
+    assert_int_equal(file_write_atomic(path, str_of(text), &err), 0);
+    mem_free(path);
+}
+
+static void added_tokens_of_a_directory_follow_their_ids(void **state) {
+    (void)state;
+    struct tokenizer *t = NULL;
+    struct err err;
+    char *dir = path_join(unit_dir(), "three-files");
+    assert_int_equal(dir_make(dir, &err), 0);
+    write_in(dir, "vocab.json", "{\"a\":0,\"b\":1,\"ab\":2}");
+    write_in(dir, "merges.txt", "#version: 0.2\na b\n");
+    write_in(dir, "added_tokens.json", "{\"<x>\":8,\"<y>\":7,\"b\":9}");
+    if (tokenizer_open(dir, &t, &err)) fail_msg("%s", err.msg);
+    mem_free(dir);
+    assert_int_equal(tokenizer_find(t, STR_LIT("<y>")), 3);
+    assert_int_equal(tokenizer_find(t, STR_LIT("<x>")), 4);
+    assert_int_equal(tokenizer_find(t, STR_LIT("b")), 1);
+    tokenizer_free(t);
+}
+
 UNIT_TESTS(text_tokenizer, cmocka_unit_test(every_component_as_the_package),
+           cmocka_unit_test(rare_models_as_the_package),
+           cmocka_unit_test(added_tokens_of_a_directory_follow_their_ids),
            cmocka_unit_test(real_tokenizers), cmocka_unit_test(training_merges_the_most_frequent),
            cmocka_unit_test(long_runs_are_not_quadratic), cmocka_unit_test(bytes_join_to_any_text),
            cmocka_unit_test(bad_files_are_named),
