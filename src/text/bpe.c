@@ -367,7 +367,8 @@ static void encode_word(const struct bpe *b, struct bpe_scratch *s, struct str w
     }
     int32_t few[SCAN_MAX];
     int32_t *ids = few;
-    size_t most = word.n * (1 + b->prefix.n) + b->suffix.n;
+    size_t most = word.n;
+    if (b->byte_fallback) most += word.n * b->prefix.n + b->suffix.n;
     if (most > SCAN_MAX) {
         mem_grow((void **)&s->ids, &s->id_cap, most, sizeof *s->ids);
         ids = s->ids;

@@ -5,6 +5,8 @@
 
 #include <assert.h>
 
+#define AFFIX_MAX 64 /* bytes; a fallback may spell one out before every character */
+
 /* --- the model ----------------------------------------------------------------------------------
  */
 
@@ -86,6 +88,14 @@ static int read_merges(struct tokenizer *t, const json_t *merges, const char *wh
     return rc;
 }
 
+static int read_affix(const json_t *model, const char *key, const char *where, struct str *ret,
+                      struct err *err) {
+    int rc = json_get_str(model, key, where, ret, err);
+    if (rc || ret->n <= AFFIX_MAX) return rc;
+    return err_set(err, ERR_LIMIT, "%s: model: \"%s\" has %zu bytes; at most %d", where, key,
+                   ret->n, AFFIX_MAX);
+}
+
 static int read_model_options(struct tokenizer *t, const json_t *model, const char *where,
                               struct str *unk, struct err *err) {
     struct bpe *b = &t->bpe;
@@ -93,8 +103,8 @@ static int read_model_options(struct tokenizer *t, const json_t *model, const ch
     struct str prefix = {0}, suffix = {0};
     int rc = json_get_double(model, "dropout", where, &dropout, err);
     if (!rc) rc = json_get_str(model, "unk_token", where, unk, err);
-    if (!rc) rc = json_get_str(model, "continuing_subword_prefix", where, &prefix, err);
-    if (!rc) rc = json_get_str(model, "end_of_word_suffix", where, &suffix, err);
+    if (!rc) rc = read_affix(model, "continuing_subword_prefix", where, &prefix, err);
+    if (!rc) rc = read_affix(model, "end_of_word_suffix", where, &suffix, err);
     if (!rc) rc = json_get_bool(model, "fuse_unk", where, &b->fuse_unk, err);
     if (!rc) rc = json_get_bool(model, "byte_fallback", where, &b->byte_fallback, err);
     if (!rc) rc = json_get_bool(model, "ignore_merges", where, &b->ignore_merges, err);

@@ -11,6 +11,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define MERGED_MAX 1024 /* bytes of a token that merges make: each of its parts is looked up */
+
 enum token_type { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 };
 
 #define LOWER_BLOCK "\xE2\x96\x81" /* U+2581 */
@@ -240,9 +242,13 @@ struct merge_list {
     struct str_map lone;
 };
 
-static void add_splits(struct tokenizer *t, int32_t id, float score, struct merge_list *m) {
+static int add_splits(struct tokenizer *t, int32_t id, float score, struct merge_list *m,
+                      const char *where, struct err *err) {
     struct str token = t->tokens[id];
     size_t n;
+    if (token.n > MERGED_MAX)
+        return err_set(err, ERR_LIMIT, "%s: token %d has %zu bytes; at most %d can be merged",
+                       where, id, token.n, MERGED_MAX);
     for (size_t at = 0; at < token.n; at += n) {
         char_at(token.p + at, &n);
         if (!at) continue;
@@ -254,6 +260,7 @@ static void add_splits(struct tokenizer *t, int32_t id, float score, struct merg
         m->list[m->count] = (struct scored_merge){score, l, r, id, at, (int64_t)m->count};
         m->count++;
     }
+    return 0;
 }
 
 /* Equal scores share a rank, so that of them the leftmost pair is merged first. */
@@ -284,7 +291,7 @@ int tokenizer_rank_by_score(struct tokenizer *t, const struct tokenizer_vocab *v
             rc = err_set(err, ERR_INVALID, "%s: the score of token %lld is not a number", where,
                          (long long)i);
         else if (tokenizer_find(t, v->tokens[i]) == i)
-            add_splits(t, (int32_t)i, v->scores[i], &m);
+            rc = add_splits(t, (int32_t)i, v->scores[i], &m, where, err);
     }
     if (!rc) rc = take_merges(t, &m, err);
     /* characters that only occur in tokens start as symbols of their own */

@@ -324,6 +324,7 @@ static void bytes_join_to_any_text(void **state) {
 
 static void bad_files_are_named(void **state) {
     (void)state;
+#define LONG "#################################################################"
     static const struct {
         const char *json, *says;
         int code;
@@ -340,6 +341,10 @@ static void bad_files_are_named(void **state) {
          "\"b\" has the id 0 of token \"a\"", ERR_INVALID},
         {MODEL("\"vocab\":{\"a\":0,\"b\":2},\"merges\":[]") ADDED("1") "}",
          "\"<s>\" has the id 2 of token \"b\"", ERR_INVALID},
+        {MODEL(A_B ",\"continuing_subword_prefix\":\"" LONG "\"") "}",
+         "\"continuing_subword_prefix\" has 65 bytes; at most 64", ERR_LIMIT},
+        {MODEL(A_B ",\"end_of_word_suffix\":\"" LONG "\"") "}",
+         "\"end_of_word_suffix\" has 65 bytes; at most 64", ERR_LIMIT},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "merge 0",
          ERR_INVALID},
         {"{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{},\"merges\":[]}}", "dropout",
@@ -438,6 +443,25 @@ static void scores_rank_merges_as_in_llama_cpp(void **state) {
     assert_non_null(strstr(err.msg, "no-such"));
 }
 
+/* Merges of a long token would be looked for at each of its characters. */
+static void a_token_too_long_to_merge_is_named(void **state) {
+    (void)state;
+    char as[1025];
+    memset(as, 'a', sizeof as);
+    struct str tokens[] = {{"a", 1}, {as, sizeof as}};
+    static const float scores[] = {-1, -2};
+    struct tokenizer_vocab v = {
+        .model = STR_LIT("llama"), .tokens = tokens, .scores = scores, .count = 2};
+    struct tokenizer *t = NULL;
+    struct err err;
+    v.bos = v.eos = v.unk = -1;
+    assert_int_equal(tokenizer_from_vocab(&v, "x.gguf", &t, &err), ERR_LIMIT);
+    assert_string_equal(err.msg, "x.gguf: token 1 has 1025 bytes; at most 1024 can be merged");
+    tokens[1].n--;
+    assert_int_equal(tokenizer_from_vocab(&v, "x.gguf", &t, &err), 0);
+    tokenizer_free(t);
+}
+
 static void write_in(const char *dir, const char *name, const char *text) {
     struct err err;
     char *path = path_join(dir, name);
@@ -464,6 +488,7 @@ static void added_tokens_of_a_directory_follow_their_ids(void **state) {
 
 UNIT_TESTS(text_tokenizer, cmocka_unit_test(every_component_as_the_package),
            cmocka_unit_test(rare_models_as_the_package),
+           cmocka_unit_test(a_token_too_long_to_merge_is_named),
            cmocka_unit_test(added_tokens_of_a_directory_follow_their_ids),
            cmocka_unit_test(real_tokenizers), cmocka_unit_test(training_merges_the_most_frequent),
            cmocka_unit_test(long_runs_are_not_quadratic), cmocka_unit_test(bytes_join_to_any_text),
