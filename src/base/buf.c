@@ -7,9 +7,26 @@
 
 void buf_init(struct buf *b, size_t max) { *b = (struct buf){.max = max}; }
 
+void buf_init_shared(struct buf *b, size_t max, size_t *left) {
+    *b = (struct buf){.max = max, .left = left};
+}
+
+static void give_back(struct buf *b) {
+    if (b->left) *b->left += b->taken;
+    *b = (struct buf){.max = b->max, .left = b->left};
+}
+
 void buf_release(struct buf *b) {
     mem_free(b->p);
-    *b = (struct buf){.max = b->max};
+    give_back(b);
+}
+
+static bool take_shared(struct buf *b, size_t bytes) {
+    if (!b->left || bytes <= b->taken) return true;
+    if (bytes - b->taken > *b->left) return false;
+    *b->left -= bytes - b->taken;
+    b->taken = bytes;
+    return true;
 }
 
 void buf_clear(struct buf *b) {
@@ -20,7 +37,7 @@ void buf_clear(struct buf *b) {
 
 bool buf_reserve(struct buf *b, size_t more) {
     if (b->over) return false;
-    if (more > b->max || b->n > b->max - more) {
+    if (more > b->max || b->n > b->max - more || !take_shared(b, b->n + more)) {
         b->over = true;
         return false;
     }
@@ -58,6 +75,6 @@ void buf_utf8(struct buf *b, unsigned codepoint) {
 
 char *buf_take(struct buf *b) {
     char *p = b->p ? b->p : mem_strdup("");
-    *b = (struct buf){.max = b->max};
+    give_back(b);
     return p;
 }

@@ -1,6 +1,7 @@
 /* A growable byte buffer with a maximum. Going over the maximum is an error that sticks: further
  * appends do nothing, and buf_ok says so once at the end. The content is always NUL-terminated, so
- * b.p may go to libc; b.n does not count that NUL. Zero-initialised with a max by buf_init.
+ * b.p may go to libc; b.n does not count that NUL. Zero-initialised with a max by buf_init; those
+ * of buf_init_shared take what they hold from one allowance together.
  *
  *     struct buf b; buf_init(&b, 1 << 20);
  *     buf_str(&b, STR_LIT("x = ")); buf_printf(&b, "%d", x);
@@ -16,10 +17,12 @@
 struct buf {
     char *p;
     size_t n, cap, max;
-    bool over; /* something did not fit */
+    size_t *left, taken; /* NULL, or what all may still take; this one's part */
+    bool over;           /* something did not fit */
 };
 
 void buf_init(struct buf *b, size_t max);
+void buf_init_shared(struct buf *b, size_t max, size_t *left);
 void buf_release(struct buf *b);
 void buf_clear(struct buf *b); /* keeps the memory and the maximum; forgets `over` */
 bool buf_reserve(struct buf *b, size_t more);

@@ -105,7 +105,8 @@ static struct value variable(struct run *r, const struct variables *v, struct st
 
 static int render(const struct chat_template *t, const struct variables *v, struct buf *out,
                   struct err *err) {
-    struct run r = {.t = t, .out = out, .err = err, .steps = RUN_STEPS, .line = 1};
+    struct run r = {
+        .t = t, .out = out, .err = err, .steps = RUN_STEPS, .text_left = RUN_BYTES, .line = 1};
     struct scope root = {0};
     arena_init(&r.arena, RUN_BYTES);
     r.scope = &root;

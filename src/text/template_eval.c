@@ -213,7 +213,7 @@ static struct value eval_compare(struct run *r, const struct node *n) {
 
 static struct value eval_concat(struct run *r, const struct node *n) {
     struct buf b;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     for (const struct node *i = n->a; i && !run_failed(r); i = i->next) v_print(r, eval(r, i), &b);
     return v_take(r, &b);
 }

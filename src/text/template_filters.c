@@ -294,7 +294,7 @@ static struct value f_reverse(struct run *r, struct value v, const struct args *
     for (size_t i = items->n; i > 0; i--) seq_add(r, list, items->v[i - 1]);
     if (v.type != V_STR) return v.type == V_ITER ? list : v_iter(r, list, "list_reverseiterator");
     struct buf b;
-    buf_init(&b, v.u.s.n);
+    run_buf(r, &b);
     for (size_t i = 0; i < list.u.seq->n; i++) buf_str(&b, list.u.seq->v[i].u.s);
     return v_take(r, &b);
 }
@@ -305,7 +305,7 @@ static struct value f_join(struct run *r, struct value v, const struct args *a) 
     struct str d = given(p[0]) ? v_text(r, p[0]) : (struct str){"", 0};
     struct seq *items = v_items(r, v);
     struct buf b;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     for (size_t i = 0; i < items->n && run_spend(r, 1); i++) {
         if (i) buf_str(&b, d);
         v_print(r, item_path(r, items->v[i], p[1], v_missing()), &b);
@@ -386,7 +386,7 @@ static struct value f_title(struct run *r, struct value v, const struct args *a)
     struct str s = v_text(r, v);
     struct buf b;
     (void)a;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     while (s.n && run_spend(r, 1)) {
         size_t end = 0, n;
         unsigned cp = 0;
@@ -427,7 +427,7 @@ static struct value f_indent(struct run *r, struct value v, const struct args *a
     if (run_failed(r)) return v_none();
     struct seq *lines = str_lines(r, v_arith(r, '+', v, v_str(STR_LIT("\n"))).u.s, false).u.seq;
     struct buf b;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     for (size_t i = 0; i < lines->n && run_spend(r, 1); i++) {
         bool put = i == 0 ? v_truth(p[1]) : v_truth(p[2]) || lines->v[i].u.s.n > 0;
         if (i) buf_byte(&b, '\n');
@@ -486,7 +486,7 @@ static struct value f_urlencode(struct run *r, struct value v, const struct args
     struct buf b;
     (void)a;
     if (v.type == V_DICT) return run_fail(r, "urlencode of a mapping is not supported");
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if ((c < 128 && isalnum(c)) || (c && strchr("_.-~/", c)))
@@ -668,7 +668,7 @@ static struct value f_tojson(struct run *r, struct value v, const struct args *a
     struct buf b;
     if (!args_bind(r, "tojson", "ensure_ascii,indent,separators,sort_keys", a, p)) return v_none();
     if (!json_style_of(r, p, &style)) return v_none();
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     v_to_json(r, v, &style, &b);
     return v_take(r, &b);
 }

@@ -178,7 +178,7 @@ static void put_field(struct run *r, struct value v, struct str spec_text, char 
     struct spec s;
     if (conversion) {
         struct buf text;
-        buf_init(&text, RUN_BYTES);
+        run_buf(r, &text);
         if (conversion == 'r' || conversion == 'a')
             v_repr(r, v, &text);
         else
@@ -280,7 +280,7 @@ static void put_replacement(struct run *r, struct str field, const struct args *
 struct value str_format(struct run *r, struct str f, const struct args *a) {
     struct buf out;
     size_t next = 0;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     while (f.n && run_spend(r, 1)) {
         char c = f.p[0];
         if ((c == '{' || c == '}') && f.n > 1 && f.p[1] == c) {
@@ -352,7 +352,7 @@ static void put_percent(struct percent *p, struct value v, struct spec *s) {
     if (number && s->zero && s->align == '>') s->align = 0, s->fill = STR_LIT("0");
     if (s->type == 's' || s->type == 'r' || s->type == 'a') {
         struct buf text;
-        buf_init(&text, RUN_BYTES);
+        run_buf(r, &text);
         if (s->type == 's')
             v_print(r, v, &text);
         else
@@ -404,7 +404,7 @@ static void percent_one(struct percent *p, struct str *f) {
 
 struct value str_percent(struct run *r, struct str f, struct value args) {
     struct buf out;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     struct percent p = {.r = r, .args = args, .out = &out};
     while (f.n && run_spend(r, 1)) {
         const char *at = memchr(f.p, '%', f.n);

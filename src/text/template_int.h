@@ -14,11 +14,11 @@
 #include "base/arena.h"
 
 #define TEMPLATE_MAX_BYTES ((size_t)1 << 20)
-#define TEMPLATE_DEPTH 150 /* nesting of the source, and height of the tree over 4 */
-#define RUN_DEPTH 1500     /* nested evaluations */
-#define RUN_STEPS 20000000 /* evaluations, iterations, bytes copied or compared / 64 */
-#define RUN_BYTES ((size_t)256 << 20)
-#define RANGE_MAX 100000 /* jinja's sandbox */
+#define TEMPLATE_DEPTH 150            /* nesting of the source, and height of the tree over 4 */
+#define RUN_DEPTH 1500                /* nested evaluations */
+#define RUN_STEPS 20000000            /* evaluations, iterations, bytes copied or compared / 64 */
+#define RUN_BYTES ((size_t)256 << 20) /* of values; of texts being built, again */
+#define RANGE_MAX 100000              /* jinja's sandbox */
 
 enum op {
     OP_ADD = 1,
@@ -172,6 +172,7 @@ struct run {
     struct scope *scope;
     struct value input; /* of a filter block */
     int64_t steps;
+    size_t text_left; /* bytes that texts being built may still take */
     int line, depth;
     bool failed;
     /* handed out when the arena is exhausted; the run has failed then */
@@ -181,6 +182,8 @@ struct run {
 };
 
 enum flow { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
+
+void run_buf(struct run *r, struct buf *b); /* for a text that v_take or buf_release ends */
 
 struct value eval(struct run *r, const struct node *n);
 bool eval_args(struct run *r, const struct node *list, struct args *ret);

@@ -323,7 +323,7 @@ static struct value s_join(struct run *r, struct value s, const struct value *p)
         return run_fail(r, "can only join an iterable");
     struct seq *items = v_items(r, p[0]);
     struct buf out;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     for (size_t i = 0; i < items->n && run_spend(r, 1); i++) {
         if (i) buf_str(&out, s.u.s);
         if (items->v[i].type != V_STR)
@@ -361,7 +361,7 @@ static struct value pad(struct run *r, struct value s, const struct value *p, ch
     if (how == '>') left = width - n;
     if (how == '^') left = (width - n) / 2 + ((width - n) & width & 1);
     struct buf out;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     for (int64_t i = 0; i < left; i++) buf_str(&out, fill);
     buf_str(&out, s.u.s);
     for (int64_t i = left + n; i < width; i++) buf_str(&out, fill);
@@ -385,7 +385,7 @@ static struct value s_zfill(struct run *r, struct value s, const struct value *p
     if (width <= n) return s;
     if (width > (int64_t)RUN_BYTES / 16) return run_fail(r, "a padded string is too long");
     struct buf out;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     if (sign) buf_byte(&out, digits.p[0]);
     for (int64_t i = n; i < width; i++) buf_byte(&out, '0');
     buf_str(&out, str_from(digits, sign));

@@ -91,7 +91,7 @@ static struct value str_add(struct run *r, struct value a, struct value b) {
     if (markup && !a.markup) a = str_escape(r, a.u.s);
     if (markup && !b.markup) b = str_escape(r, b.u.s);
     struct buf out;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     buf_str(&out, a.u.s);
     buf_str(&out, b.u.s);
     struct value v = v_take(r, &out);
@@ -113,7 +113,7 @@ static struct value repeat(struct run *r, struct value v, int64_t times) {
     if (n == 0) count = 0;
     if (v.type == V_STR) {
         struct buf out;
-        buf_init(&out, total);
+        run_buf(r, &out);
         for (size_t i = 0; i < count && run_spend(r, 1); i++) buf_str(&out, v.u.s);
         return v_take(r, &out);
     }
@@ -255,7 +255,7 @@ static struct value str_slice(struct run *r, struct str s, int64_t start, int64_
     }
     struct seq *chars = v_items(r, v_str(s));
     struct buf out;
-    buf_init(&out, s.n);
+    run_buf(r, &out);
     for (int64_t i = start; !run_failed(r) && (step > 0 ? i < stop : i > stop); i += step)
         buf_str(&out, chars->v[i].u.s);
     return v_take(r, &out);

@@ -175,7 +175,7 @@ void v_print(struct run *r, struct value v, struct buf *out) {
 struct str v_text(struct run *r, struct value v) {
     if (v.type == V_STR) return v.u.s;
     struct buf b;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     v_print(r, v, &b);
     return v_take(r, &b).u.s;
 }

@@ -142,7 +142,7 @@ struct value loop_recurse(struct run *r, struct loop *l, const struct args *a) {
     if (!run_enter(r)) return v_none();
     struct buf b, *out = r->out;
     struct scope *outer = r->scope;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     r->out = &b;
     r->scope = l->scope;
     run_loop(r, l->def, a->v[0], l->depth + 1);
@@ -157,7 +157,7 @@ struct value loop_recurse(struct run *r, struct loop *l, const struct args *a) {
 
 struct value capture(struct run *r, const struct node *body) {
     struct buf b, *out = r->out;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     r->out = &b;
     exec(r, body->a);
     r->out = out;

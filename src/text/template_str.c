@@ -43,7 +43,7 @@ struct value str_strip(struct str s, const struct str *chars, bool left, bool ri
 struct value str_escape(struct run *r, struct str s) {
     static const char *const entities[] = {"&&amp;", "<&lt;", ">&gt;", "'&#39;", "\"&#34;"};
     struct buf b;
-    buf_init(&b, RUN_BYTES);
+    run_buf(r, &b);
     for (size_t i = 0; i < s.n; i++) {
         size_t k = 0;
         while (k < 5 && entities[k][0] != s.p[i]) k++;
@@ -61,7 +61,7 @@ struct value str_escape(struct run *r, struct str s) {
 struct value str_replace(struct run *r, struct str s, struct str old, struct str with,
                          int64_t count) {
     struct buf out;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     while (count != 0 && run_spend(r, 1)) {
         size_t at = s.n + 1, skip = old.n;
         if (old.n) {
@@ -142,7 +142,7 @@ static void put_case(unsigned cp, char how, bool first, bool after_cased, struct
 
 struct value str_case(struct run *r, struct str s, char how) {
     struct buf out;
-    buf_init(&out, RUN_BYTES);
+    run_buf(r, &out);
     bool first = true, after_cased = false;
     unsigned cp;
     while (s.n) {

@@ -44,6 +44,8 @@ bool run_spend(struct run *r, size_t steps) {
     return !r->failed;
 }
 
+void run_buf(struct run *r, struct buf *b) { buf_init_shared(b, RUN_BYTES, &r->text_left); }
+
 bool run_enter(struct run *r) {
     if (r->failed) return false;
     if (++r->depth <= RUN_DEPTH) return true;

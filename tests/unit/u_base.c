@@ -38,6 +38,27 @@ static void err_cuts_a_long_message(void **state) {
     assert_int_equal(strlen(err.msg), sizeof err.msg - 1);
 }
 
+static void buffers_share_an_allowance(void **state) {
+    (void)state;
+    struct buf a, b;
+    size_t left = 10;
+    buf_init_shared(&a, 100, &left);
+    buf_init_shared(&b, 100, &left);
+    buf_z(&a, "abcdef");
+    buf_clear(&a);
+    buf_z(&a, "xyz"); /* in what it already has */
+    assert_int_equal(left, 4);
+    buf_z(&b, "12345");
+    assert_false(buf_ok(&b));
+    buf_release(&a);
+    assert_int_equal(left, 10);
+    buf_clear(&b);
+    buf_z(&b, "12345");
+    assert_true(buf_ok(&b));
+    mem_free(buf_take(&b));
+    assert_int_equal(left, 10);
+}
+
 static void buf_stops_at_its_maximum(void **state) {
     (void)state;
     struct buf b;
@@ -310,6 +331,7 @@ static void an_integer_beyond_64_bits_changes_no_other(void **state) {
 
 UNIT_TESTS(base, cmocka_unit_test(err_wrap_puts_context_first),
            cmocka_unit_test(err_cuts_a_long_message), cmocka_unit_test(buf_stops_at_its_maximum),
+           cmocka_unit_test(buffers_share_an_allowance),
            cmocka_unit_test(arena_gives_zeroed_pieces_up_to_its_limit),
            cmocka_unit_test(mem_try_asks_the_budget_first),
            cmocka_unit_test(utf8_accepts_exactly_the_standard),

@@ -217,6 +217,20 @@ static void limits_hold(void **state) {
     refuses(deep, "{}", "nested more than");
 }
 
+#define MILLIONS "{% set s = ('a' * 4000) * 4000 %}"
+
+/* Twenty bodies of 16 MB, one inside the other. */
+static void captured_texts_share_their_limit(void **state) {
+    (void)state;
+    struct buf source;
+    buf_init(&source, 2000);
+    buf_z(&source, MILLIONS);
+    for (int i = 0; i < 20; i++) buf_z(&source, "{% set x %}{{ s }}");
+    for (int i = 0; i < 20; i++) buf_z(&source, "{% endset %}");
+    refuses(source.p, "{}", "the rendered text is longer than 268435456 bytes");
+    buf_release(&source);
+}
+
 static void chat_call_prefers_the_conversation(void **state) {
     (void)state;
     struct chat_template *t = NULL;
@@ -251,5 +265,6 @@ UNIT_TESTS(text_template, cmocka_unit_test(white_space_as_jinja),
            cmocka_unit_test(expressions_as_python), cmocka_unit_test(statements_as_jinja),
            cmocka_unit_test(json_is_written_as_python_does),
            cmocka_unit_test(errors_say_where_and_why), cmocka_unit_test(limits_hold),
+           cmocka_unit_test(captured_texts_share_their_limit),
            cmocka_unit_test(chat_call_prefers_the_conversation),
            cmocka_unit_test(a_fixed_clock_fixes_the_date))
