@@ -179,7 +179,7 @@ static struct value eval_filter(struct run *r, const struct node *n) {
     struct value v = n->a ? eval(r, n->a) : r->input;
     if (run_failed(r) || !eval_args(r, n->b, &a)) return v_none();
     r->line = n->line;
-    if (n->filter) return n->filter(r, v, &a);
+    if (n->filter) return filter_call(r, n->filter, v, &a);
     return run_fail(r, "No %s named '%.*s' found.", n->kind == N_FILTER ? "filter" : "test",
                     STR_ARG(n->text));
 }

@@ -202,6 +202,13 @@ static struct args args_after(const struct args *a, size_t n) {
     return rest;
 }
 
+struct value filter_call(struct run *r, filter_fn *filter, struct value v, const struct args *a) {
+    if (!run_enter(r)) return v_none();
+    v = filter(r, v, a);
+    run_leave(r);
+    return v;
+}
+
 static struct value f_map(struct run *r, struct value v, const struct args *a) {
     struct value p[2] = {v_missing(), v_missing()}, list = v_seq(r, V_LIST, 0);
     filter_fn *filter = NULL;
@@ -216,7 +223,8 @@ static struct value f_map(struct run *r, struct value v, const struct args *a) {
     struct seq *items = v_items(r, v);
     for (size_t i = 0; i < items->n && !run_failed(r); i++)
         seq_add(r, list,
-                filter ? filter(r, items->v[i], &rest) : item_path(r, items->v[i], p[0], p[1]));
+                filter ? filter_call(r, filter, items->v[i], &rest)
+                       : item_path(r, items->v[i], p[0], p[1]));
     return v_iter(r, list, "generator");
 }
 
@@ -515,9 +523,10 @@ static struct value f_format(struct run *r, struct value v, const struct args *a
  * -------------------------------------------------------------------------------------- */
 
 /* Python's int(text, base); false when it is none. Underscores between digits are Python's too. */
-static bool parse_int(struct run *r, struct str s, int base, int64_t *ret) {
+static bool parse_int(struct run *r, struct str s, int64_t base, int64_t *ret) {
     char text[80], *end;
     size_t n = 0;
+    if (base < 0 || base == 1 || base > 36) return false;
     s = str_strip(s, NULL, true, true).u.s;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] == '_' && i > 0 && i + 1 < s.n && s.p[i - 1] != '_') continue;
@@ -527,7 +536,7 @@ static bool parse_int(struct run *r, struct str s, int base, int64_t *ret) {
     }
     text[n] = '\0';
     errno = 0;
-    long long v = strtoll(text, &end, base);
+    long long v = strtoll(text, &end, (int)base);
     if (n == 0 || *end) return false;
     if (errno == ERANGE) return run_fail(r, "integer overflow (numbers have 64 bits)"), true;
     *ret = v;
@@ -561,7 +570,7 @@ static struct value f_int(struct run *r, struct value v, const struct args *a) {
     if (v_is_int(v)) return v_int(v_as_int(v));
     if (v.type == V_FLOAT) return float_to_int(v.u.f, &i) ? v_int(i) : otherwise;
     if (v.type != V_STR) return otherwise;
-    if (parse_int(r, v.u.s, (int)int_arg(r, p[1], 10), &i)) return v_int(i);
+    if (parse_int(r, v.u.s, int_arg(r, p[1], 10), &i)) return v_int(i);
     return parse_float(v.u.s, &f) && float_to_int(f, &i) ? v_int(i) : otherwise;
 }
 

@@ -185,6 +185,8 @@ enum flow { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
 
 void run_buf(struct run *r, struct buf *b); /* for a text that v_take or buf_release ends */
 
+struct value filter_call(struct run *r, filter_fn *filter, struct value v, const struct args *a);
+
 struct value eval(struct run *r, const struct node *n);
 bool eval_args(struct run *r, const struct node *list, struct args *ret);
 enum flow exec(struct run *r, const struct node *list);

@@ -224,12 +224,7 @@ static bool range_of(struct run *r, struct str s, const struct value *p, struct 
 }
 
 static bool matches_end(struct run *r, struct str s, struct value part, bool start) {
-    if (part.type == V_TUPLE) {
-        for (size_t i = 0; i < part.u.seq->n; i++)
-            if (matches_end(r, s, part.u.seq->v[i], start)) return true;
-        return false;
-    }
-    if (part.type == V_UNDEF || part.type != V_STR) {
+    if (part.type != V_STR) {
         run_fail(r, "%s first arg must be str or a tuple of str, not %s",
                  start ? "startswith" : "endswith", v_type_name(part));
         return false;
@@ -241,7 +236,10 @@ static struct value starts(struct run *r, struct value self, const struct value 
     struct str s;
     size_t from;
     if (!range_of(r, self.u.s, p + 1, &s, &from)) return v_bool(false);
-    return v_bool(matches_end(r, s, p[0], start));
+    if (p[0].type != V_TUPLE) return v_bool(matches_end(r, s, p[0], start));
+    for (size_t i = 0; i < p[0].u.seq->n && run_spend(r, 1); i++)
+        if (matches_end(r, s, p[0].u.seq->v[i], start)) return v_bool(true);
+    return v_bool(false);
 }
 
 static struct value s_startswith(struct run *r, struct value s, const struct value *p) {

@@ -102,6 +102,18 @@ static void expressions_as_python(void **state) {
         {"{{ '42.9'|int }} {{ 'x'|int(7) }} {{ 2.5|round }} {{ 3|float }}", "42 7 2.0 3.0"},
         {"{{ 'a' 'b' }}{{ x.y if x is defined }}", "ab"},
         {"{{ ('<'|safe) + '<' }}", "<&lt;"},
+        {"{{ '12'|int(7, 1) }} {{ 'zz'|int(7, 37) }} {{ '7'|int(0, -2) }} {{ '0x1f'|int(0, 0) }}",
+         "12 7 7 31"},
+        {"{{ 'abcabc'.rfind('bc') }} {{ 'abab'.rfind('ab', 0, 3) }} {{ 'a'.rfind('ab') }} "
+         "{{ '\u00e9a\u00e9'.rfind('\u00e9') }} {{ 'aaa'.rsplit('aa') }} "
+         "{{ 'aXbXc'.rpartition('X') }}",
+         "4 0 -1 2 ['a', ''] ('aXb', 'X', 'c')"},
+        {"{{ 'x\u00e9y\u00e9x'.strip('x\u00e9') }} {{ '\u00e9a'|trim('\u00e9') }} "
+         "{{ 'ab'.rstrip('ba') }}",
+         "y a "},
+        {"{{ 'ab'.startswith(('x', 'a')) }} {{ 'ab'.endswith(('x',)) }} "
+         "{{ 'ab'.startswith('b', 1) }} {{ 'ab'.startswith('', 3) }}",
+         "True False True False"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) gives(cases[i][0], "{}", cases[i][1]);
 }
@@ -185,6 +197,7 @@ static void errors_say_where_and_why(void **state) {
          "macro 'm' takes not more than 1 argument(s)"},
         {"{# x", "Missing end of comment tag"},
         {"{{ (1 }}", "unexpected '}', expected ')'"},
+        {"{{ 'a'.startswith((('a',),)) }}", "must be str or a tuple of str, not tuple"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) refuses(cases[i][0], "{}", cases[i][1]);
     struct rendered r = render("\n{{ raise_exception('Roles must alternate: ' ~ 1) }}", "{}", 100);
@@ -199,6 +212,7 @@ static void limits_hold(void **state) {
             "{}", "too many steps");
     refuses("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{}",
             "maximum recursion depth exceeded");
+    refuses("{{ 'a'|map(*(['map'] * 100000))|list }}", "{}", "maximum recursion depth exceeded");
     refuses("{{ range(100001) }}", "{}", "Range too big");
     refuses("{{ 'x' * 99999999999 }}", "{}", "too long");
     refuses("{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% "
