@@ -7,9 +7,11 @@
  * ------------------------------------------------------------------------------------ */
 
 struct value scope_get(struct run *r, uint32_t sym) {
-    for (const struct scope *s = r->scope; s; s = s->parent)
+    for (const struct scope *s = r->scope; s; s = s->parent) {
+        run_spend(r, s->n / 16);
         for (uint32_t i = 0; i < s->n; i++)
             if (s->v[i].sym == sym) return s->v[i].v;
+    }
     struct value v = r->globals[sym];
     return v.type == V_MISSING ? v_undef_var(r, r->t->names[sym]) : v;
 }
@@ -20,6 +22,7 @@ void scope_push(struct run *r, struct scope *s) {
 }
 
 void scope_set(struct run *r, struct scope *s, uint32_t sym, struct value v) {
+    run_spend(r, s->n / 16);
     for (uint32_t i = 0; i < s->n; i++)
         if (s->v[i].sym == sym) {
             s->v[i].v = v;
@@ -99,6 +102,7 @@ static void add_arg(struct run *r, struct arg_list *l, struct value v) {
 
 static void add_named(struct run *r, struct arg_list *l, struct str name, struct value v) {
     struct args *a = l->a;
+    run_spend(r, a->named_n / 16);
     for (size_t i = 0; i < a->named_n; i++)
         if (str_eq(a->names[i], name)) {
             run_fail(r, "got multiple values for keyword argument '%.*s'", STR_ARG(name));
@@ -179,7 +183,8 @@ static struct value eval_filter(struct run *r, const struct node *n) {
     struct value v = n->a ? eval(r, n->a) : r->input;
     if (run_failed(r) || !eval_args(r, n->b, &a)) return v_none();
     r->line = n->line;
-    if (n->filter) return filter_call(r, n->filter, v, &a);
+    if (n->filter && n->kind == N_FILTER) return filter_call(r, n->filter, v, &a);
+    if (n->filter) return n->filter(r, v, &a);
     return run_fail(r, "No %s named '%.*s' found.", n->kind == N_FILTER ? "filter" : "test",
                     STR_ARG(n->text));
 }

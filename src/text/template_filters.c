@@ -33,7 +33,7 @@ static struct value item_path(struct run *r, struct value v, struct value path,
     if (!given(path) || path.type == V_NONE) return v;
     if (path.type != V_STR) return v_item(r, v, path);
     struct str s = path.u.s;
-    while (!run_failed(r)) {
+    while (run_spend(r, 1)) {
         const char *dot = s.n ? memchr(s.p, '.', s.n) : NULL;
         struct str part = {s.p, dot ? (size_t)(dot - s.p) : s.n};
         bool number = part.n > 0 && part.n < 10;
@@ -78,6 +78,7 @@ static void merge_sort(struct run *r, struct keyed *v, struct keyed *temp, size_
 /* Keys of several attributes ("a,b") compare as lists do. */
 static struct value sort_key(struct run *r, struct value item, struct value attribute,
                              bool case_sensitive) {
+    if (attribute.type == V_STR) run_spend(r, attribute.u.s.n / 64);
     bool several =
         attribute.type == V_STR && attribute.u.s.n && memchr(attribute.u.s.p, ',', attribute.u.s.n);
     if (!several) return fold(r, item_path(r, item, attribute, v_missing()), case_sensitive);
@@ -204,6 +205,7 @@ static struct args args_after(const struct args *a, size_t n) {
 
 struct value filter_call(struct run *r, filter_fn *filter, struct value v, const struct args *a) {
     if (!run_enter(r)) return v_none();
+    run_spend_text(r, v, a);
     v = filter(r, v, a);
     run_leave(r);
     return v;
@@ -413,8 +415,9 @@ static struct value f_title(struct run *r, struct value v, const struct args *a)
 static struct value f_trim(struct run *r, struct value v, const struct args *a) {
     struct value p[1];
     if (!args_bind(r, "trim", "chars", a, p)) return v_none();
-    struct str chars = str_arg(r, p[0], (struct str){"", 0});
-    return str_strip(v_text(r, v), given(p[0]) && p[0].type != V_NONE ? &chars : NULL, true, true);
+    struct str s = v_text(r, v);
+    if (!given(p[0]) || p[0].type == V_NONE) return str_strip(s, true, true);
+    return str_strip_set(r, s, v_text(r, p[0]), true, true);
 }
 
 static struct value f_replace(struct run *r, struct value v, const struct args *a) {
@@ -527,7 +530,7 @@ static bool parse_int(struct run *r, struct str s, int64_t base, int64_t *ret) {
     char text[80], *end;
     size_t n = 0;
     if (base < 0 || base == 1 || base > 36) return false;
-    s = str_strip(s, NULL, true, true).u.s;
+    s = str_strip(s, true, true).u.s;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] == '_' && i > 0 && i + 1 < s.n && s.p[i - 1] != '_') continue;
         if (n + 1 == sizeof text || !strchr("+-0123456789abcdefABCDEFxXoO", s.p[i]) || !s.p[i])
@@ -545,7 +548,7 @@ static bool parse_int(struct run *r, struct str s, int64_t base, int64_t *ret) {
 
 static bool parse_float(struct str s, double *ret) {
     char text[400], *end;
-    s = str_strip(s, NULL, true, true).u.s;
+    s = str_strip(s, true, true).u.s;
     if (s.n == 0 || s.n >= sizeof text || memchr(s.p, 'x', s.n) || memchr(s.p, 'X', s.n))
         return false;
     memcpy(text, s.p, s.n);

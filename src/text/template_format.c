@@ -130,6 +130,7 @@ static bool read_number(struct run *r, struct str *s, int *ret) {
         if (v > WIDTH_MAX) return run_fail(r, "a width or precision is too large"), false;
         *s = str_from(*s, 1);
     }
+    run_spend(r, (size_t)v / 8);
     *ret = v;
     return true;
 }
@@ -176,6 +177,7 @@ static bool read_spec(struct run *r, struct str s, struct spec *ret) {
 static void put_field(struct run *r, struct value v, struct str spec_text, char conversion,
                       struct buf *out) {
     struct spec s;
+    run_spend(r, NUMBER_STEPS);
     if (conversion) {
         struct buf text;
         run_buf(r, &text);
@@ -221,6 +223,7 @@ static struct value field_base(struct run *r, struct str name, const struct args
         if (i < a->n) return a->v[i];
         return run_fail(r, "Replacement index %zu out of range for positional args tuple", i);
     }
+    run_spend(r, a->named_n / 16);
     for (size_t k = 0; k < a->named_n; k++)
         if (str_eq(a->names[k], name)) return a->named[k];
     return run_fail(r, "'%.*s'", STR_ARG(name));
@@ -348,6 +351,7 @@ static bool percent_flags(struct percent *p, struct str *f, struct spec *s) {
 
 static void put_percent(struct percent *p, struct value v, struct spec *s) {
     struct run *r = p->r;
+    run_spend(r, NUMBER_STEPS);
     bool number = s->type && strchr("diuxXoeEfFgG", s->type);
     if (number && s->zero && s->align == '>') s->align = 0, s->fill = STR_LIT("0");
     if (s->type == 's' || s->type == 'r' || s->type == 'a') {

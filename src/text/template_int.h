@@ -19,6 +19,7 @@
 #define RUN_STEPS 20000000            /* evaluations, iterations, bytes copied or compared / 64 */
 #define RUN_BYTES ((size_t)256 << 20) /* of values; of texts being built, again */
 #define RANGE_MAX 100000              /* jinja's sandbox */
+#define NUMBER_STEPS 16               /* of writing or reading a float's digits */
 
 enum op {
     OP_ADD = 1,
@@ -183,8 +184,9 @@ struct run {
 
 enum flow { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
 
+/* Charges what walks through v and the arguments: texts by their bytes. */
+void run_spend_text(struct run *r, struct value v, const struct args *a);
 void run_buf(struct run *r, struct buf *b); /* for a text that v_take or buf_release ends */
-
 struct value filter_call(struct run *r, filter_fn *filter, struct value v, const struct args *a);
 
 struct value eval(struct run *r, const struct node *n);

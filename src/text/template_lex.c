@@ -91,7 +91,7 @@ static size_t find_tag(const struct lexer *x) {
     return x->src.n;
 }
 
-static struct str strip_right(struct str s) { return str_strip(s, NULL, false, true).u.s; }
+static struct str strip_right(struct str s) { return str_strip(s, false, true).u.s; }
 
 /* Cut the blanks between the last newline and a block or comment tag, when nothing else is there.
  */
@@ -100,7 +100,7 @@ static struct str strip_line(struct str s, bool line_starting) {
     while (start > 0 && s.p[start - 1] != '\n') start--;
     if (start == 0 && !line_starting) return s;
     struct str tail = str_from(s, start);
-    return str_strip(tail, NULL, true, false).u.s.n == 0 ? (struct str){s.p, start} : s;
+    return str_strip(tail, true, false).u.s.n == 0 ? (struct str){s.p, start} : s;
 }
 
 static struct str cut_before_tag(const struct lexer *x, struct str s, char sign, bool variable) {

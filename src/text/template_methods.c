@@ -85,11 +85,9 @@ static bool want_str(struct run *r, struct value v, struct str *ret) {
 
 static struct value strip(struct run *r, struct value self, const struct value *p, bool left,
                           bool right) {
-    struct str chars;
-    if (!given(p[0])) return str_strip(self.u.s, NULL, left, right);
+    if (!given(p[0])) return str_strip(self.u.s, left, right);
     if (p[0].type != V_STR) return run_fail(r, "strip arg must be None or str");
-    chars = p[0].u.s;
-    return str_strip(self.u.s, &chars, left, right);
+    return str_strip_set(r, self.u.s, p[0].u.s, left, right);
 }
 
 static struct value s_strip(struct run *r, struct value s, const struct value *p) {
@@ -104,7 +102,7 @@ static struct value s_rstrip(struct run *r, struct value s, const struct value *
 
 static struct value split_spaces(struct run *r, struct str s, int64_t max, bool from_right) {
     struct value list = v_seq(r, V_LIST, 0);
-    s = str_strip(s, NULL, !from_right, from_right).u.s;
+    s = str_strip(s, !from_right, from_right).u.s;
     while (s.n && run_spend(r, 1)) {
         if (max >= 0 && (int64_t)list.u.seq->n >= max) {
             seq_add(r, list, v_str(s)); /* the rest keeps its far white space */
@@ -117,7 +115,7 @@ static struct value split_spaces(struct run *r, struct str s, int64_t max, bool 
                  at < s.n && (n = utf8_get(str_from(s, at), &cp)) > 0 && !cp_is_space(cp);)
                 at += n;
             seq_add(r, list, v_str((struct str){s.p, at}));
-            s = str_strip(str_from(s, at), NULL, true, false).u.s;
+            s = str_strip(str_from(s, at), true, false).u.s;
         } else {
             while (at > 0) {
                 size_t b = at - 1;
@@ -126,16 +124,41 @@ static struct value split_spaces(struct run *r, struct str s, int64_t max, bool 
                 at = b;
             }
             seq_add(r, list, v_str(str_from(s, at)));
-            s = str_strip((struct str){s.p, at}, NULL, false, true).u.s;
+            s = str_strip((struct str){s.p, at}, false, true).u.s;
         }
     }
     return list;
 }
 
-static const char *find_last(struct str s, struct str part) {
-    for (size_t at = s.n >= part.n ? s.n - part.n + 1 : 0; at > 0; at--)
-        if (memcmp(s.p + at - 1, part.p, part.n) == 0) return s.p + at - 1;
-    return NULL;
+/* A hash of n bytes that moves to the left by one: the byte at i counts HASH_STEP to the i. */
+#define HASH_STEP 0x9e3779b97f4a7c15u
+
+static uint64_t hash_at(const char *p, size_t n) {
+    uint64_t h = 0;
+    for (size_t i = n; i-- > 0;) h = h * HASH_STEP + (unsigned char)p[i];
+    return h;
+}
+
+static uint64_t power(uint64_t x, size_t n) {
+    uint64_t v = 1;
+    for (; n; n >>= 1, x *= x)
+        if (n & 1) v *= x;
+    return v;
+}
+
+static const char *find_last(struct run *r, struct str s, struct str part) {
+    if (part.n > s.n) return NULL;
+    const char *at = s.p + s.n - part.n;
+    uint64_t want = hash_at(part.p, part.n), have = hash_at(at, part.n);
+    uint64_t top = power(HASH_STEP, part.n);
+    for (;; at--) {
+        if (have == want) {
+            if (!run_spend(r, part.n / 64)) return NULL;
+            if (memcmp(at, part.p, part.n) == 0) return at;
+        }
+        if (at == s.p) return NULL;
+        have = have * HASH_STEP + (unsigned char)at[-1] - top * (unsigned char)at[part.n - 1];
+    }
 }
 
 static struct value reversed_list(struct value list) {
@@ -159,9 +182,8 @@ static struct value split(struct run *r, struct str s, const struct value *p, bo
     if (!want_str(r, p[0], &sep)) return v_none();
     if (sep.n == 0) return run_fail(r, "empty separator");
     list = v_seq(r, V_LIST, 0);
-    run_spend(r, s.n / 64);
     while (!run_failed(r) && (max < 0 || (int64_t)list.u.seq->n < max)) {
-        const char *hit = from_right ? find_last(s, sep) : memmem(s.p, s.n, sep.p, sep.n);
+        const char *hit = from_right ? find_last(r, s, sep) : memmem(s.p, s.n, sep.p, sep.n);
         if (!hit) break;
         size_t at = (size_t)(hit - s.p);
         if (from_right) {
@@ -187,7 +209,7 @@ static struct value partition(struct run *r, struct str s, struct value sep_valu
     struct str sep, empty = {"", 0};
     if (!want_str(r, sep_value, &sep)) return v_none();
     if (sep.n == 0) return run_fail(r, "empty separator");
-    const char *hit = last ? find_last(s, sep) : memmem(s.p, s.n, sep.p, sep.n);
+    const char *hit = last ? find_last(r, s, sep) : memmem(s.p, s.n, sep.p, sep.n);
     struct value t = v_seq(r, V_TUPLE, 3);
     size_t at = hit ? (size_t)(hit - s.p) : 0;
     if (!hit && last) seq_add(r, t, v_str(empty)), seq_add(r, t, v_str(empty));
@@ -212,6 +234,9 @@ static struct value s_splitlines(struct run *r, struct value s, const struct val
  * end */
 static bool range_of(struct run *r, struct str s, const struct value *p, struct str *ret,
                      size_t *ret_start) {
+    *ret = s;
+    *ret_start = 0;
+    if (!given(p[0]) && !given(p[1])) return true;
     int64_t n = (int64_t)str_chars(s), start = int_or(r, p[0], 0), end = int_or(r, p[1], n);
     if (start < 0) start = start < -n ? 0 : start + n;
     if (end < 0) end = end < -n ? 0 : end + n;
@@ -229,6 +254,7 @@ static bool matches_end(struct run *r, struct str s, struct value part, bool sta
                  start ? "startswith" : "endswith", v_type_name(part));
         return false;
     }
+    run_spend(r, part.u.s.n / 64);
     return start ? str_starts(s, part.u.s) : str_ends(s, part.u.s);
 }
 
@@ -253,9 +279,8 @@ static int64_t find(struct run *r, struct value self, const struct value *p, boo
     struct str s, part;
     size_t from;
     if (!want_str(r, p[0], &part) || !range_of(r, self.u.s, p + 1, &s, &from)) return -1;
-    run_spend(r, s.n / 64);
     const char *hit = part.n == 0 ? (last ? s.p + s.n : s.p)
-                      : last      ? find_last(s, part)
+                      : last      ? find_last(r, s, part)
                                   : memmem(s.p, s.n, part.p, part.n);
     return hit ? (int64_t)str_chars((struct str){self.u.s.p, (size_t)(hit - self.u.s.p)}) : -1;
 }
@@ -283,7 +308,6 @@ static struct value s_count(struct run *r, struct value self, const struct value
     if (!want_str(r, p[0], &part) || !range_of(r, self.u.s, p + 1, &s, &from)) return v_int(0);
     if (part.n == 0) return v_int((int64_t)str_chars(s) + 1);
     int64_t n = 0;
-    run_spend(r, s.n / 64);
     for (const char *hit; (hit = memmem(s.p, s.n, part.p, part.n)) != NULL; n++)
         s = str_from(s, (size_t)(hit - s.p) + part.n);
     return v_int(n);
@@ -413,8 +437,9 @@ static bool is_numeric(unsigned cp) {
 static bool is_alnum(unsigned cp) { return is_alpha(cp) || is_numeric(cp); }
 static bool is_ascii(unsigned cp) { return cp < 0x80; }
 
-static struct value all(struct str s, bool (*is)(unsigned), bool when_empty) {
+static struct value all(struct run *r, struct str s, bool (*is)(unsigned), bool when_empty) {
     unsigned cp;
+    run_spend(r, s.n / 16);
     if (!s.n) return v_bool(when_empty);
     for (size_t n; s.n && (n = utf8_get(s, &cp)) > 0; s = str_from(s, n))
         if (!is(cp)) return v_bool(false);
@@ -423,9 +448,8 @@ static struct value all(struct str s, bool (*is)(unsigned), bool when_empty) {
 
 #define CHARACTERS(name, test, empty)                                                              \
     static struct value name(struct run *r, struct value s, const struct value *p) {               \
-        (void)r;                                                                                   \
         (void)p;                                                                                   \
-        return all(s.u.s, test, empty);                                                            \
+        return all(r, s.u.s, test, empty);                                                         \
     }
 CHARACTERS(s_isspace, cp_is_space, false)
 CHARACTERS(s_isalpha, is_alpha, false)
@@ -436,12 +460,12 @@ CHARACTERS(s_isalnum, is_alnum, false)
 CHARACTERS(s_isascii, is_ascii, true)
 
 static struct value s_isupper(struct run *r, struct value s, const struct value *p) {
-    (void)r, (void)p;
-    return v_bool(str_is_case(s.u.s, true));
+    (void)p;
+    return v_bool(str_is_case(r, s.u.s, true));
 }
 static struct value s_islower(struct run *r, struct value s, const struct value *p) {
-    (void)r, (void)p;
-    return v_bool(str_is_case(s.u.s, false));
+    (void)p;
+    return v_bool(str_is_case(r, s.u.s, false));
 }
 
 /* --- dictionaries and lists
@@ -595,6 +619,7 @@ struct str method_name(const struct method_def *def) {
 
 struct value method_call(struct run *r, const struct method *m, const struct args *a) {
     struct value p[PARAMS_MAX];
+    run_spend_text(r, m->self, a);
     if (m->def->call_raw) return m->def->call_raw(r, m->self.u.s, a);
     if (!args_bind(r, m->def->name, m->def->params, a, p)) return v_none();
     return m->def->call(r, m->self, p);

@@ -219,6 +219,7 @@ struct value v_item(struct run *r, struct value v, struct value key) {
     if (v.type == V_UNDEF) return run_fail_undef(r, v);
     if (item_of(r, v, key, &found)) return found;
     if (key.type == V_STR) {
+        run_spend(r, key.u.s.n / 64);
         found = attribute(r, v, key.u.s);
         if (found.type != V_MISSING) return found;
     }
@@ -268,7 +269,7 @@ struct value v_slice(struct run *r, struct value v, const struct value bounds[3]
     if (!bound(r, bounds[2], &step)) return v_none();
     if (step == 0) return run_fail(r, "slice step cannot be zero");
     v_length(v, &n);
-    run_spend(r, (size_t)n / 64);
+    run_spend(r, (v.type == V_STR ? v.u.s.n : (size_t)n) / 64);
     if (step > n + 1) step = n + 1;
     if (step < -n - 1) step = -n - 1;
     int64_t start = step > 0 ? 0 : n - 1, stop = step > 0 ? n : -1, x = 0;

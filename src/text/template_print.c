@@ -78,11 +78,12 @@ static void repr_char(unsigned cp, struct str raw, char quote, struct buf *out) 
         buf_printf(out, "\\U%08x", cp);
 }
 
-void str_repr(struct str s, struct buf *out) {
+static void str_repr(struct run *r, struct str s, struct buf *out) {
+    run_spend(r, s.n / 16);
     bool single = s.n && memchr(s.p, '\'', s.n), two = s.n && memchr(s.p, '"', s.n);
     char quote = single && !two ? '"' : '\'';
     buf_byte(out, quote);
-    while (s.n) {
+    while (s.n && buf_ok(out)) {
         unsigned cp = 0;
         size_t n = utf8_get(s, &cp);
         if (!n) n = 1;
@@ -95,7 +96,7 @@ void str_repr(struct str s, struct buf *out) {
 static void repr_items(struct run *r, const struct seq *s, const char *open, const char *close,
                        struct buf *out) {
     buf_z(out, open);
-    for (size_t i = 0; i < s->n && !run_failed(r); i++) {
+    for (size_t i = 0; i < s->n && buf_ok(out) && run_spend(r, 1); i++) {
         if (i) buf_z(out, ", ");
         v_repr(r, s->v[i], out);
     }
@@ -104,7 +105,7 @@ static void repr_items(struct run *r, const struct seq *s, const char *open, con
 
 static void repr_dict(struct run *r, const struct dict *d, struct buf *out) {
     buf_byte(out, '{');
-    for (size_t i = 0; i < d->n && !run_failed(r); i++) {
+    for (size_t i = 0; i < d->n && buf_ok(out) && run_spend(r, 1); i++) {
         if (i) buf_z(out, ", ");
         v_repr(r, d->keys[i], out);
         buf_z(out, ": ");
@@ -147,8 +148,11 @@ void v_repr(struct run *r, struct value v, struct buf *out) {
     case V_NONE: buf_z(out, "None"); break;
     case V_BOOL: buf_z(out, v.u.b ? "True" : "False"); break;
     case V_INT: buf_printf(out, "%lld", (long long)v.u.i); break;
-    case V_FLOAT: float_repr(v.u.f, out); break;
-    case V_STR: str_repr(v.u.s, out); break;
+    case V_FLOAT:
+        run_spend(r, NUMBER_STEPS);
+        float_repr(v.u.f, out);
+        break;
+    case V_STR: str_repr(r, v.u.s, out); break;
     case V_RANGE: repr_range(v.u.seq, out); break;
     case V_LIST:
     case V_TUPLE:
@@ -166,9 +170,10 @@ void v_repr(struct run *r, struct value v, struct buf *out) {
 }
 
 void v_print(struct run *r, struct value v, struct buf *out) {
-    if (v.type == V_STR)
+    if (v.type == V_STR) {
+        run_spend(r, v.u.s.n / 64);
         buf_str(out, v.u.s);
-    else if (v.type != V_UNDEF && v.type != V_MISSING)
+    } else if (v.type != V_UNDEF && v.type != V_MISSING)
         v_repr(r, v, out);
 }
 
@@ -202,9 +207,10 @@ static void json_char(unsigned cp, struct str raw, bool ascii, struct buf *out) 
                    0xDC00 + ((cp - 0x10000) & 0x3FF));
 }
 
-static void json_string_out(struct str s, bool ascii, struct buf *out) {
+static void json_string_out(struct run *r, struct str s, bool ascii, struct buf *out) {
+    run_spend(r, s.n / 16);
     buf_byte(out, '"');
-    while (s.n) {
+    while (s.n && buf_ok(out)) {
         unsigned cp = 0;
         size_t n = utf8_get(s, &cp);
         if (!n) n = 1;
@@ -214,7 +220,8 @@ static void json_string_out(struct str s, bool ascii, struct buf *out) {
     buf_byte(out, '"');
 }
 
-static void json_float(double f, struct buf *out) {
+static void json_float(struct run *r, double f, struct buf *out) {
+    run_spend(r, NUMBER_STEPS);
     if (isnan(f))
         buf_z(out, "NaN");
     else if (isinf(f))
@@ -233,13 +240,14 @@ static void json_value(struct json_writer *w, struct value v, int level);
 
 static void json_newline(struct json_writer *w, int level) {
     if (!w->style->pretty) return;
+    run_spend(w->r, (size_t)level / 16);
     buf_byte(w->out, '\n');
     for (int i = 0; i < level; i++) buf_str(w->out, w->style->indent);
 }
 
 static void json_list(struct json_writer *w, const struct seq *s, int level) {
     buf_byte(w->out, '[');
-    for (size_t i = 0; i < s->n && !run_failed(w->r); i++) {
+    for (size_t i = 0; i < s->n && buf_ok(w->out) && !run_failed(w->r); i++) {
         if (i) buf_str(w->out, w->style->item_sep);
         json_newline(w, level + 1);
         json_value(w, s->v[i], level + 1);
@@ -251,7 +259,7 @@ static void json_list(struct json_writer *w, const struct seq *s, int level) {
 static void json_key(struct json_writer *w, struct value k) {
     struct buf text;
     if (k.type == V_STR) {
-        json_string_out(k.u.s, w->style->ascii, w->out);
+        json_string_out(w->r, k.u.s, w->style->ascii, w->out);
         return;
     }
     if (k.type != V_NONE && !v_is_number(k)) {
@@ -264,10 +272,10 @@ static void json_key(struct json_writer *w, struct value k) {
     else if (k.type == V_BOOL)
         buf_z(&text, k.u.b ? "true" : "false");
     else if (k.type == V_FLOAT)
-        json_float(k.u.f, &text);
+        json_float(w->r, k.u.f, &text);
     else
         v_repr(w->r, k, &text);
-    json_string_out(buf_view(&text), false, w->out);
+    json_string_out(w->r, buf_view(&text), false, w->out);
     buf_release(&text);
 }
 
@@ -298,7 +306,7 @@ static void json_dict(struct json_writer *w, const struct dict *d, int level) {
     const size_t *order = json_order(w, d);
     if (!order) return;
     buf_byte(w->out, '{');
-    for (size_t i = 0; i < d->n && !run_failed(w->r); i++) {
+    for (size_t i = 0; i < d->n && buf_ok(w->out) && !run_failed(w->r); i++) {
         if (i) buf_str(w->out, w->style->item_sep);
         json_newline(w, level + 1);
         json_key(w, d->keys[order[i]]);
@@ -316,8 +324,8 @@ static void json_value(struct json_writer *w, struct value v, int level) {
     case V_NONE: buf_z(w->out, "null"); break;
     case V_BOOL: buf_z(w->out, v.u.b ? "true" : "false"); break;
     case V_INT: v_repr(w->r, v, w->out); break;
-    case V_FLOAT: json_float(v.u.f, w->out); break;
-    case V_STR: json_string_out(v.u.s, w->style->ascii, w->out); break;
+    case V_FLOAT: json_float(w->r, v.u.f, w->out); break;
+    case V_STR: json_string_out(w->r, v.u.s, w->style->ascii, w->out); break;
     case V_LIST:
     case V_TUPLE: json_list(w, v.u.seq, level); break;
     case V_DICT: json_dict(w, v.u.dict, level); break;

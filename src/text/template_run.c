@@ -182,13 +182,14 @@ static struct value param_missing(struct run *r, struct str name) {
     return v_undef_hint(r, hint);
 }
 
-static bool is_param(const struct node *def, struct str name) {
-    for (const struct node *p = def->a; p; p = p->next)
+static bool is_param(struct run *r, const struct node *def, struct str name) {
+    for (const struct node *p = def->a; p && run_spend(r, 1); p = p->next)
         if (str_eq(p->text, name)) return true;
     return false;
 }
 
-static struct value named_arg(const struct args *a, struct str name) {
+static struct value named_arg(struct run *r, const struct args *a, struct str name) {
+    run_spend(r, a->named_n / 16);
     for (size_t i = 0; i < a->named_n; i++)
         if (str_eq(a->names[i], name)) return a->named[i];
     return v_missing();
@@ -201,7 +202,7 @@ static void bind_rest(struct run *r, const struct macro *m, const struct args *a
     struct value rest = v_dict(r, 0);
     for (size_t i = 0; i < a->named_n && !run_failed(r); i++) {
         bool caller = str_is(a->names[i], "caller") && def->uses_caller;
-        if (!is_param(def, a->names[i]) && !caller)
+        if (!is_param(r, def, a->names[i]) && !caller)
             dict_set(r, rest, v_str(a->names[i]), a->named[i]);
     }
     if (run_failed(r)) return;
@@ -216,7 +217,7 @@ static void bind_rest(struct run *r, const struct macro *m, const struct args *a
         run_fail(r, "macro '%.*s' takes not more than %zu argument(s)", STR_ARG(macro_name(m)),
                  params);
     if (!def->uses_caller) return;
-    struct value caller = named_arg(a, STR_LIT("caller"));
+    struct value caller = named_arg(r, a, STR_LIT("caller"));
     if (caller.type == V_MISSING || caller.type == V_NONE)
         caller = v_undef_hint(r, "No caller defined");
     scope_set(r, r->scope, SYM_CALLER, caller);
@@ -225,10 +226,10 @@ static void bind_rest(struct run *r, const struct macro *m, const struct args *a
 static void bind_macro(struct run *r, const struct macro *m, const struct args *a) {
     size_t i = 0;
     for (const struct node *p = m->def->a; p && !run_failed(r); p = p->next, i++) {
-        struct value v = i < a->n ? a->v[i] : named_arg(a, p->text);
+        struct value v = i < a->n ? a->v[i] : named_arg(r, a, p->text);
         if (v.type == V_MISSING)
             v = p->a ? eval(r, p->a) : param_missing(r, p->text);
-        else if (i < a->n && named_arg(a, p->text).type != V_MISSING)
+        else if (i < a->n && named_arg(r, a, p->text).type != V_MISSING)
             run_fail(r, "macro '%.*s' got two values for argument '%.*s'", STR_ARG(macro_name(m)),
                      STR_ARG(p->text));
         scope_set(r, r->scope, p->sym, v);
@@ -315,7 +316,7 @@ static void exec_call_block(struct run *r, const struct node *n) {
 
 static enum flow exec_one(struct run *r, const struct node *n) {
     switch (n->kind) {
-    case N_DATA: buf_str(r->out, n->text); break;
+    case N_DATA: v_print(r, v_str(n->text), r->out); break;
     case N_PRINT: v_print(r, eval(r, n->a), r->out); break;
     case N_IF: return exec_if(r, n);
     case N_FOR: return run_loop(r, n, eval(r, n->b), 0);

@@ -13,10 +13,18 @@ bool cp_is_space(unsigned cp) {
            cp == 0x2028 || cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
-static bool in_set(struct str c, const struct str *chars) {
+/* Of characters; those beyond ASCII are searched for in the text that lists them. */
+struct char_set {
+    struct run *r;
+    struct str all;
+    bool ascii[128];
+};
+
+static bool in_set(struct str c, const struct char_set *set) {
     unsigned cp = 0;
-    if (!chars) return utf8_get(c, &cp) && cp_is_space(cp);
-    return memmem(chars->p, chars->n, c.p, c.n) != NULL;
+    if (!set) return utf8_get(c, &cp) && cp_is_space(cp);
+    if ((unsigned char)c.p[0] < 128) return set->ascii[(unsigned char)c.p[0]];
+    return run_spend(set->r, set->all.n / 64) && memmem(set->all.p, set->all.n, c.p, c.n);
 }
 
 static size_t last_char(struct str s) {
@@ -25,19 +33,30 @@ static size_t last_char(struct str s) {
     return n;
 }
 
-/* chars NULL: white space */
-struct value str_strip(struct str s, const struct str *chars, bool left, bool right) {
+/* set NULL: white space */
+static struct value strip(struct str s, const struct char_set *set, bool left, bool right) {
     while (left && s.n) {
         size_t n = str_offset(s, 1);
-        if (!in_set((struct str){s.p, n}, chars)) break;
+        if (!in_set((struct str){s.p, n}, set)) break;
         s = str_from(s, n);
     }
     while (right && s.n) {
         size_t n = last_char(s);
-        if (!in_set((struct str){s.p + s.n - n, n}, chars)) break;
+        if (!in_set((struct str){s.p + s.n - n, n}, set)) break;
         s.n -= n;
     }
     return v_str(s);
+}
+
+struct value str_strip(struct str s, bool left, bool right) {
+    return strip(s, NULL, left, right);
+}
+
+struct value str_strip_set(struct run *r, struct str s, struct str chars, bool left, bool right) {
+    struct char_set set = {.r = r, .all = chars};
+    for (size_t i = 0; i < chars.n; i++)
+        if ((unsigned char)chars.p[i] < 128) set.ascii[(unsigned char)chars.p[i]] = true;
+    return strip(s, &set, left, right);
 }
 
 struct value str_escape(struct run *r, struct str s) {
@@ -142,6 +161,7 @@ static void put_case(unsigned cp, char how, bool first, bool after_cased, struct
 
 struct value str_case(struct run *r, struct str s, char how) {
     struct buf out;
+    run_spend(r, s.n / 4);
     run_buf(r, &out);
     bool first = true, after_cased = false;
     unsigned cp;
@@ -157,9 +177,10 @@ struct value str_case(struct run *r, struct str s, char how) {
 }
 
 /* str.isupper, str.islower: at least one cased character and none of the other case */
-bool str_is_case(struct str s, bool upper) {
+bool str_is_case(struct run *r, struct str s, bool upper) {
     bool any = false;
     unsigned cp;
+    run_spend(r, s.n / 16);
     for (size_t n; s.n && (n = utf8_get(s, &cp)) > 0; s = str_from(s, n)) {
         if (!is_cased(cp)) continue;
         if (upper != is_upper(cp)) return false;

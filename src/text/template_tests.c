@@ -36,8 +36,8 @@ TEST(t_sequence, v.type == V_STR || v.type == V_LIST || v.type == V_TUPLE || v.t
                      v.type == V_DICT || v.type == V_UNDEF)
 TEST(t_callable, v.type == V_MACRO || v.type == V_METHOD || v.type == V_FUNC || v.type == V_LOOP ||
                      v.type == V_UNDEF)
-TEST(t_lower, str_is_case(v_text(r, v), false))
-TEST(t_upper, str_is_case(v_text(r, v), true))
+TEST(t_lower, str_is_case(r, v_text(r, v), false))
+TEST(t_upper, str_is_case(r, v_text(r, v), true))
 TEST(t_escaped, false)
 TEST(t_in, v_contains(r, v, arg0(r, a)))
 TEST(t_eq, v_equal(r, v, arg0(r, a)))

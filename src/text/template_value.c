@@ -44,6 +44,15 @@ bool run_spend(struct run *r, size_t steps) {
     return !r->failed;
 }
 
+static size_t text_steps(struct value v) { return v.type == V_STR ? v.u.s.n / 64 : 0; }
+
+void run_spend_text(struct run *r, struct value v, const struct args *a) {
+    size_t steps = text_steps(v);
+    for (size_t i = 0; i < a->n; i++) steps += text_steps(a->v[i]);
+    for (size_t i = 0; i < a->named_n; i++) steps += text_steps(a->named[i]);
+    run_spend(r, steps);
+}
+
 void run_buf(struct run *r, struct buf *b) { buf_init_shared(b, RUN_BYTES, &r->text_left); }
 
 bool run_enter(struct run *r) {
@@ -225,6 +234,7 @@ bool dict_get_str(const struct dict *d, struct str key, struct value *ret) {
 static bool hashable(struct value v) { return v.type != V_LIST && v.type != V_DICT; }
 
 static int64_t dict_find(struct run *r, const struct dict *d, struct value key) {
+    if (key.type == V_STR) run_spend(r, key.u.s.n / 64);
     if (key.type == V_STR && d->index) return (int64_t)*slot_of(d, key.u.s) - 1;
     run_spend(r, d->n / 16);
     for (size_t i = 0; i < d->n && !r->failed; i++)
@@ -423,7 +433,7 @@ static int number_compare(struct value a, struct value b) {
 static bool seq_equal(struct run *r, const struct seq *a, const struct seq *b) {
     if (a->n != b->n) return false;
     for (size_t i = 0; i < a->n; i++)
-        if (!v_equal(r, a->v[i], b->v[i])) return false;
+        if (!run_spend(r, 1) || !v_equal(r, a->v[i], b->v[i])) return false;
     return true;
 }
 
@@ -431,7 +441,7 @@ static bool dict_equal(struct run *r, struct value a, struct value b) {
     if (a.u.dict->n != b.u.dict->n) return false;
     for (size_t i = 0; i < a.u.dict->n; i++) {
         struct value other;
-        if (!dict_get(r, b, a.u.dict->keys[i], &other)) return false;
+        if (!run_spend(r, 1) || !dict_get(r, b, a.u.dict->keys[i], &other)) return false;
         if (!v_equal(r, a.u.dict->values[i], other)) return false;
     }
     return true;
@@ -464,7 +474,7 @@ static int seq_compare(struct run *r, const struct seq *a, const struct seq *b, 
     size_t n = a->n < b->n ? a->n : b->n;
     if (!run_enter(r)) return 0;
     int c = 0;
-    for (size_t i = 0; i < n && !c && !r->failed; i++)
+    for (size_t i = 0; i < n && !c && run_spend(r, 1); i++)
         if (!v_equal(r, a->v[i], b->v[i])) c = v_compare(r, a->v[i], b->v[i], op);
     run_leave(r);
     return c ? c : (a->n > b->n) - (a->n < b->n);
@@ -473,7 +483,10 @@ static int seq_compare(struct run *r, const struct seq *a, const struct seq *b, 
 int v_compare(struct run *r, struct value a, struct value b, const char *op) {
     run_spend(r, 1);
     if (v_is_number(a) && v_is_number(b)) return number_compare(a, b);
-    if (a.type == V_STR && b.type == V_STR) return str_cmp(a.u.s, b.u.s);
+    if (a.type == V_STR && b.type == V_STR) {
+        run_spend(r, a.u.s.n / 64);
+        return str_cmp(a.u.s, b.u.s);
+    }
     if (a.type == b.type && (a.type == V_LIST || a.type == V_TUPLE))
         return seq_compare(r, a.u.seq, b.u.seq, op);
     if (a.type == V_UNDEF)

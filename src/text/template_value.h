@@ -133,7 +133,6 @@ void v_print(struct run *r, struct value v, struct buf *out); /* str() */
 void v_repr(struct run *r, struct value v, struct buf *out);  /* repr() */
 struct str v_text(struct run *r, struct value v);             /* str() as a string of the run */
 void float_repr(double f, struct buf *out);
-void str_repr(struct str s, struct buf *out);
 
 /* + - * / // % ** by their first character; "//" is '|', "**" is '^' */
 struct value v_arith(struct run *r, char op, struct value a, struct value b);
@@ -172,15 +171,16 @@ struct value method_call(struct run *r, const struct method *m, const struct arg
 
 struct value str_format(struct run *r, struct str format, const struct args *a); /* "{}".format */
 struct value str_percent(struct run *r, struct str format, struct value args);   /* "%s" % x */
-struct value str_escape(struct run *r, struct str s); /* for HTML; the result is markup */
-struct value str_strip(struct str s, const struct str *chars, bool left, bool right);
+struct value str_escape(struct run *r, struct str s);        /* for HTML; the result is markup */
+struct value str_strip(struct str s, bool left, bool right); /* white space */
+struct value str_strip_set(struct run *r, struct str s, struct str chars, bool left, bool right);
 struct value str_replace(struct run *r, struct str s, struct str old, struct str with,
                          int64_t count);
-struct value str_case(struct run *r, struct str s,
-                      char how); /* 'u' 'l' 't'itle 'c'apitalize 's'wap */
+/* how: 'u' 'l' 't'itle 'c'apitalize 's'wap */
+struct value str_case(struct run *r, struct str s, char how);
 struct value str_lines(struct run *r, struct str s, bool keep_ends);
 bool cp_is_space(unsigned cp);
-bool str_is_case(struct str s, bool upper);
+bool str_is_case(struct run *r, struct str s, bool upper);
 
 typedef struct value filter_fn(struct run *r, struct value v, const struct args *a);
 filter_fn *filter_find(struct str name);

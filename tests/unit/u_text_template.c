@@ -231,7 +231,23 @@ static void limits_hold(void **state) {
     refuses(deep, "{}", "nested more than");
 }
 
-#define MILLIONS "{% set s = ('a' * 4000) * 4000 %}"
+#define MILLIONS "{% set s = ('a' * 4000) * 4000 %}{% set l = [1] * 100000 %}"
+#define OFTEN(x) MILLIONS "{% for i in range(1000) %}{% if " x " %}{% endif %}{% endfor %}"
+
+/* Each would take minutes or more if its work were not linear, or not counted. */
+static void work_is_bounded(void **state) {
+    (void)state;
+    gives(MILLIONS "{{ s.rfind((('a' * 4000) * 2000) ~ 'b') }}", "{}", "-1");
+    gives(MILLIONS "{{ s.rsplit('b' ~ s, 1)|length }}", "{}", "1");
+    gives(MILLIONS "{{ s.strip(('b' * 4000) * 4000 ~ 'a')|length }}", "{}", "0");
+    static const char *const often[] = {
+        OFTEN("s|length"),
+        OFTEN("s < s"),
+        OFTEN("('\u00e9' * 4000).strip(s ~ '\u00e9')"),
+        OFTEN("l == l"),
+    };
+    for (size_t i = 0; i < COUNT(often); i++) refuses(often[i], "{}", "t: line 1: the template ");
+}
 
 /* Twenty bodies of 16 MB, one inside the other. */
 static void captured_texts_share_their_limit(void **state) {
@@ -279,6 +295,6 @@ UNIT_TESTS(text_template, cmocka_unit_test(white_space_as_jinja),
            cmocka_unit_test(expressions_as_python), cmocka_unit_test(statements_as_jinja),
            cmocka_unit_test(json_is_written_as_python_does),
            cmocka_unit_test(errors_say_where_and_why), cmocka_unit_test(limits_hold),
-           cmocka_unit_test(captured_texts_share_their_limit),
+           cmocka_unit_test(work_is_bounded), cmocka_unit_test(captured_texts_share_their_limit),
            cmocka_unit_test(chat_call_prefers_the_conversation),
            cmocka_unit_test(a_fixed_clock_fixes_the_date))
