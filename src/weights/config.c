@@ -403,9 +403,18 @@ static void put_rope(json_t *o, const struct rope_config *r) {
     json_object_set_new(o, "rope_parameters", p);
 }
 
+static json_t *layer_types(const struct model_config *c) {
+    json_t *list = json_array();
+    for (int64_t l = 0; l < c->layers; l++)
+        json_array_append_new(
+            list, json_string(l < c->window_from ? "full_attention" : "sliding_attention"));
+    return list;
+}
+
 static void put_window(json_t *o, const struct family *f, const struct model_config *c) {
     if (!f->window_default_on && !f->window_switch) return;
     json_object_set_new(o, "sliding_window", c->window ? json_integer(c->window) : json_null());
+    if (!f->window_switch && c->window_from) json_object_set_new(o, "layer_types", layer_types(c));
     if (!f->window_switch) return;
     put_bool(o, "use_sliding_window", c->window > 0);
     put_i64(o, "max_window_layers", c->window ? c->window_from : c->layers);
