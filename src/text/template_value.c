@@ -47,7 +47,7 @@ bool run_spend(struct run *r, size_t steps) {
 static size_t text_steps(struct value v) { return v.type == V_STR ? v.u.s.n / 64 : 0; }
 
 void run_spend_text(struct run *r, struct value v, const struct args *a) {
-    size_t steps = text_steps(v);
+    size_t steps = text_steps(v) + a->n;
     for (size_t i = 0; i < a->n; i++) steps += text_steps(a->v[i]);
     for (size_t i = 0; i < a->named_n; i++) steps += text_steps(a->named[i]);
     run_spend(r, steps);

@@ -142,8 +142,14 @@ static int read_model(struct tokenizer *t, const json_t *model, const char *wher
 /* --- added tokens -------------------------------------------------------------------------------
  */
 
-/* Their own ids count only where the vocabulary has them: others follow the last one, as in the
- * package. */
+/* The vocabulary's id, else the next one, as in the package. Where that is taken (the vocabulary
+ * has holes) the package gives one id to two tokens: the file's own id counts. */
+static int32_t added_id(const struct tokenizer *t, struct str content, int64_t next, int64_t own) {
+    int32_t known = str_map_find(&t->ids, content);
+    bool taken = next < t->size && t->tokens[next].p;
+    return known >= 0 ? known : (int32_t)(taken ? own : next);
+}
+
 static int read_added(struct tokenizer *t, const json_t *list, const char *where, struct err *err) {
     int64_t next = (int64_t)t->ids.count;
     size_t i;
@@ -165,8 +171,7 @@ static int read_added(struct tokenizer *t, const json_t *list, const char *where
         if (!a.content.p || id < 0)
             return err_set(err, ERR_INVALID, "%s: added token %zu needs \"content\" and \"id\"",
                            where, i);
-        int32_t known = str_map_find(&t->ids, a.content);
-        a.id = known >= 0 ? known : (int32_t)next;
+        a.id = added_id(t, a.content, next, id);
         rc = tokenizer_add(t, a, where, err);
         if (rc) return rc;
         if (a.content.n && a.id >= next) next = a.id + 1;

@@ -265,7 +265,7 @@ static int add_splits(struct tokenizer *t, int32_t id, float score, struct merge
 
 /* Equal scores share a rank, so that of them the leftmost pair is merged first. */
 static int take_merges(struct tokenizer *t, struct merge_list *m, struct err *err) {
-    qsort(m->list, m->count, sizeof *m->list, by_score);
+    if (m->count) qsort(m->list, m->count, sizeof *m->list, by_score);
     mem_free(t->merges);
     t->merges = NULL;
     int rc = mem_try(m->count + 1, sizeof *t->merges, "merges", (void **)&t->merges, err);

@@ -153,6 +153,7 @@ static int take_tensor(struct cursor *c, const struct gguf *g, struct gguf_tenso
     t->elements = 1;
     for (uint32_t i = 0; i < dims; i++) {
         uint64_t n = take_u64(c);
+        if (n == 0) return tensor_bad(g, t, "a dimension of its shape is 0", err);
         if (n > INT64_MAX || !mul_size(t->elements, n, &t->elements))
             return tensor_bad(g, t, "the product of its shape does not fit 64 bits", err);
         t->shape[dims - 1 - i] = (int64_t)n; /* the file has the innermost first */

@@ -130,6 +130,7 @@ static void rare_models_as_the_package(void **state) {
         /* an added token's id is the vocabulary's, or the next one */
         {MODEL(A_B) ADDED("0") "}", "abab<s>", {2, 2, 3}, 3},
         {MODEL(A_B) ADDED("9") "}", "abab<s>", {2, 2, 3}, 3},
+        {MODEL("\"vocab\":{\"a\":0,\"b\":2},\"merges\":[]") ADDED("1") "}", "ab<s>", {0, 2, 1}, 3},
         {MODEL(A_B) ADDED("0") ",\"pre_tokenizer\":{\"type\":\"ByteLevel\","
                                "\"add_prefix_space\":false}}",
          "abab<s>",
@@ -339,8 +340,8 @@ static void bad_files_are_named(void **state) {
          ERR_INVALID},
         {MODEL("\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]") "}",
          "\"b\" has the id 0 of token \"a\"", ERR_INVALID},
-        {MODEL("\"vocab\":{\"a\":0,\"b\":2},\"merges\":[]") ADDED("1") "}",
-         "\"<s>\" has the id 2 of token \"b\"", ERR_INVALID},
+        {MODEL("\"vocab\":{\"a\":0,\"b\":2},\"merges\":[]") ADDED("0") "}",
+         "\"<s>\" has the id 0 of token \"a\"", ERR_INVALID},
         {MODEL(A_B ",\"continuing_subword_prefix\":\"" LONG "\"") "}",
          "\"continuing_subword_prefix\" has 65 bytes; at most 64", ERR_LIMIT},
         {MODEL(A_B ",\"end_of_word_suffix\":\"" LONG "\"") "}",
