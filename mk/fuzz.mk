@@ -24,7 +24,7 @@ endif
 run-fuzz:
 	@$(MAKE) --no-print-directory MODE=fuzz fuzzers
 	@for t in $(FUZZ); do mkdir -p build/fuzz/found/$$t; \
-	    build/fuzz/fuzz-$$t -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048 -timeout=10 -verbosity=0 \
+	    build/fuzz/fuzz-$$t -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048 -timeout=30 -verbosity=0 \
 	        -artifact_prefix=build/fuzz/ build/fuzz/found/$$t tests/fuzz/corpus/$$t || exit 1; done
 
 replay: $(FUZZ:%=$(BUILD)/replay-%)
