@@ -24,4 +24,17 @@ uint64_t unit_seed(void);
 /* A fresh directory, removed when the program ends. */
 const char *unit_dir(void);
 
+/* Sanitizers take memory of their own: what a process measures of itself says nothing then. */
+#if defined(__has_feature)
+#define UNIT_FEATURE(x) __has_feature(x)
+#else
+#define UNIT_FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
+    UNIT_FEATURE(address_sanitizer) || UNIT_FEATURE(thread_sanitizer)
+#define UNIT_MEASURES_MEMORY 0
+#else
+#define UNIT_MEASURES_MEMORY 1
+#endif
+
 #endif
