@@ -160,11 +160,13 @@ static bool is_unseen(struct render *r, const json_t *row, const char *key) {
     return same;
 }
 
-static bool tools_are_unseen(struct render *r, const json_t *row) {
-    static const char *const keys[] = {"tools", "tool_calls", "functions", "function_call"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (is_unseen(r, row, keys[i])) return true;
-    return false;
+/* the template hides them */
+static int unseen_tools(struct render *r, const json_t *row) {
+    int issues = 0;
+    if (is_unseen(r, row, "tools") || is_unseen(r, row, "functions")) issues |= ROW_TOOLS_UNSEEN;
+    if (is_unseen(r, row, "tool_calls") || is_unseen(r, row, "function_call"))
+        issues |= ROW_CALLS_UNSEEN;
+    return issues;
 }
 
 /* One past the last special token in [from, n), or n when there is none. */
@@ -209,10 +211,8 @@ static int render_chat(struct render *r, const json_t *row) {
     json_t *vars = vars_new(row);
     int rc = render_prefix(r, vars, messages, count, false, &r->ids);
     if (!rc) mask_new(r);
-    if (!rc && tools_are_unseen(r, row)) {
-        r->issues |= ROW_TOOLS_UNSEEN;
-        count = 0;
-    }
+    if (!rc) r->issues |= unseen_tools(r, row);
+    if (r->issues & ROW_CALLS_UNSEEN) count = 0;
     for (size_t i = 0; i < count && !rc; i++) {
         const json_t *m = json_array_get(messages, i);
         float weight = weight_of(m);

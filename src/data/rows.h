@@ -45,7 +45,8 @@ enum row_issue {
     ROW_TRAINS_NOTHING = 1,   /* no token is trained */
     ROW_CUT = 2,              /* longer than max_length: cut at the end */
     ROW_SERVES_OTHERWISE = 4, /* rendered prefix differs from what serving would send */
-    ROW_TOOLS_UNSEEN = 8      /* the template leaves its tools or calls out: nothing is trained */
+    ROW_TOOLS_UNSEEN = 8,     /* the template leaves its tools out, here and when serving */
+    ROW_CALLS_UNSEEN = 16     /* the template leaves its calls out: nothing is trained */
 };
 
 /* A row as tokens. train[i] > 0: token i is a target (predicted from the tokens before it), with
@@ -71,7 +72,7 @@ struct render_options {
  * (then that earlier answer is not trained), or a full text that does not begin with the prompt, is
  * ROW_SERVES_OTHERWISE. Tokenized without BOS/EOS of the post-processor. Completion: prompt +
  * completion joined as written; the completion and EOS are trained. Text: the document and EOS.
- * Both begin with the post-processor's BOS. A chat row whose tools or tool calls the template does
+ * Both begin with the post-processor's BOS. A chat row whose tool calls the template does
  * not show trains nothing: it would teach another answer than it holds. Any thread may render; rows
  * are not changed. */
 int row_render(const struct row *row, enum row_kind kind, const struct render_options *o,

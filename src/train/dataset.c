@@ -16,7 +16,8 @@ const char *train_finding_text(enum train_finding f) {
     static const char *const texts[FOUND_COUNT] = {
         [FOUND_CUT] = "longer than the limit, cut",
         [FOUND_NOTHING] = "that train no token, left out",
-        [FOUND_TOOLS] = "with tools or calls that the chat template does not show, left out",
+        [FOUND_TOOLS] = "with tools that the chat template does not show",
+        [FOUND_CALLS] = "with tool calls that the chat template does not show, left out",
         [FOUND_OTHERWISE] = "that would be rendered differently when served",
     };
     return texts[f];
@@ -46,8 +47,9 @@ static void keep_row(struct dataset *d, struct gather *g, int64_t number,
     }
     if (t->issues & ROW_CUT) note_row(d, FOUND_CUT, number);
     if (t->issues & ROW_SERVES_OTHERWISE) note_row(d, FOUND_OTHERWISE, number);
-    if (t->issues & ROW_TOOLS_UNSEEN)
-        note_row(d, FOUND_TOOLS, number);
+    if (t->issues & ROW_TOOLS_UNSEEN) note_row(d, FOUND_TOOLS, number);
+    if (t->issues & ROW_CALLS_UNSEEN)
+        note_row(d, FOUND_CALLS, number);
     else if (s.trained == 0)
         note_row(d, FOUND_NOTHING, number);
     if (s.trained == 0) return;

@@ -50,7 +50,14 @@ struct train_options {
 };
 
 /* What there is to say of rows; a row may be in several lists. */
-enum train_finding { FOUND_CUT, FOUND_NOTHING, FOUND_TOOLS, FOUND_OTHERWISE, FOUND_COUNT };
+enum train_finding {
+    FOUND_CUT,
+    FOUND_NOTHING,
+    FOUND_TOOLS,
+    FOUND_CALLS,
+    FOUND_OTHERWISE,
+    FOUND_COUNT
+};
 const char *train_finding_text(enum train_finding f); /* "longer than the limit, cut" */
 struct row_numbers {
     int64_t *list; /* from 1, in file order */

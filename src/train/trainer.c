@@ -103,7 +103,7 @@ static int load_rows(struct trainer *t, const char *path, struct dataset *d, str
                                     .chat = model_template(t->model),
                                     .max_length = t->job.o.max_length};
     int rc = dataset_load(path, &render, d, err);
-    enum train_finding f = d->found[FOUND_TOOLS].count ? FOUND_TOOLS : FOUND_NOTHING;
+    enum train_finding f = d->found[FOUND_CALLS].count ? FOUND_CALLS : FOUND_NOTHING;
     if (!rc && d->count == 0)
         rc = err_set(err, ERR_INVALID,
                      "\"%s\": none of its %lld rows trains a token; %lld are rows %s", path,

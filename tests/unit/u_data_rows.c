@@ -188,7 +188,7 @@ static void chat_masks(void **state) {
     "{\"messages\":[" messages                                                                     \
     "],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}"
 
-static void tools_that_the_template_leaves_out_train_nothing(void **state) {
+static void calls_that_the_template_leaves_out_train_nothing(void **state) {
     (void)state;
     static const char NONE[] =
         "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}\n{% endfor %}"
@@ -199,9 +199,9 @@ static void tools_that_the_template_leaves_out_train_nothing(void **state) {
         "{% for c in m.tool_calls or [] %}{{ c.function.arguments }}{% endfor %}{{ '\n' }}"
         "{% endfor %}"
         "{% if add_generation_prompt %}{{ 'a:' }}{% endif %}";
-    int unseen = ROW_TOOLS_UNSEEN | ROW_TRAINS_NOTHING;
+    int unseen = ROW_CALLS_UNSEEN | ROW_TRAINS_NOTHING;
     masks(NONE, CHAT(U("q") "," CALLS("1")), 100, "u:q\na:None\n", unseen);
-    masks(PLAIN, WITH_TOOLS(U("q") "," A("r")), 100, "u:q\na:r\n", unseen);
+    masks(PLAIN, WITH_TOOLS(U("q") "," A("r")), 100, "u:q\na:{r\n}", ROW_TOOLS_UNSEEN);
     masks(SHOWS, WITH_TOOLS(U("q") "," CALLS("1")), 100, "f;u:q\na:{1\n}", 0);
     masks(SHOWS, WITH_TOOLS(U("q") "," A("r")), 100, "f;u:q\na:{r\n}", 0);
     masks(PLAIN, "{\"messages\":[" U("q") "," A("r") "],\"tools\":[]}", 100, "u:q\na:{r\n}", 0);
@@ -330,7 +330,7 @@ static void rows_keep_their_numbers(void **state) {
 }
 
 UNIT_TESTS(data_rows, cmocka_unit_test(chat_masks),
-           cmocka_unit_test(tools_that_the_template_leaves_out_train_nothing),
+           cmocka_unit_test(calls_that_the_template_leaves_out_train_nothing),
            cmocka_unit_test(long_rows_are_cut_at_the_end),
            cmocka_unit_test(completion_and_text_train_the_end), cmocka_unit_test(weights_are_kept),
            cmocka_unit_test(bad_rows_are_named), cmocka_unit_test(rows_keep_their_numbers))
