@@ -213,6 +213,7 @@ static void limits_hold(void **state) {
     refuses("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{}",
             "maximum recursion depth exceeded");
     refuses("{{ 'a'|map(*(['map'] * 5000))|list }}", "{}", "maximum recursion depth exceeded");
+    refuses("{{ 'a'|map(*(['map'] * 100000))|list }}", "{}", "takes too many steps");
     refuses("{{ range(100001) }}", "{}", "Range too big");
     refuses("{{ 'x' * 99999999999 }}", "{}", "too long");
     refuses("{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% "
