@@ -8,8 +8,8 @@ PREFIX ?= /usr/local
 BUILD  := build/$(MODE)
 
 # Modules from the ground up; a module sees those before it (tools/layers.awk checks the exact rule).
-MODULES := base num weights text data model train infer cli
-PKGS    := jansson libcurl libpcre2-8 libutf8proc libcrypto
+MODULES := base num weights text store data model train infer registry jobs api cli
+PKGS    := jansson libcurl libpcre2-8 libutf8proc libcrypto sqlite3 libmicrohttpd
 
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CSTD   := -std=c11 -D_GNU_SOURCE
@@ -88,6 +88,10 @@ UNIT_DEPS.data    := base text data
 UNIT_DEPS.model   := base num weights text model
 UNIT_DEPS.train   := base num weights text data model train
 UNIT_DEPS.infer   := base num weights text model infer
+UNIT_DEPS.store   := base store
+UNIT_DEPS.registry := base num weights text store model registry
+UNIT_DEPS.jobs    := base num weights text store data model train registry jobs
+UNIT_DEPS.api     := base num weights text store data model train infer registry jobs api
 $(BUILD)/unit-%: FORCE
 	@$(MAKE) --no-print-directory MODULES="$(UNIT_DEPS.$*)" UNIT="$(wildcard tests/unit/u_main.c tests/unit/u_$*.c tests/unit/u_$*_*.c)" $(BUILD)/unit-$*.bin
 $(BUILD)/unit-%.bin: $(LIB_OBJ) $(UNIT:%.c=$(BUILD)/%.o)

@@ -3,10 +3,12 @@
 
     peft_tune.py MODEL DATA.jsonl OUT [--steps N] [--epochs E] [--dtype float32|bfloat16] [--threads 2]
                  [--rank 16 --alpha 32 --lr 5e-4 --batch 8] [--test TEST.jsonl --grader exact|json]
+                 [--in-order] [--times]
 
 MODEL is a directory (e.g. attune export of a GGUF). Rows are chat, prompt/completion or text; answers and
 completions are trained, of text everything. Prints one JSON line: rows/s, trained tokens/s, seconds, peak memory,
-final loss, and with --test the exact-match score.
+final loss, and with --test the exact-match score. --in-order takes the rows as the file has them; --times adds the
+seconds of every step.
 """
 import argparse, json, math, os, random, resource, time
 
@@ -18,6 +20,7 @@ p.add_argument("--rank", type=int, default=16), p.add_argument("--alpha", type=i
 p.add_argument("--lr", type=float, default=5e-4), p.add_argument("--batch", type=int, default=8)
 p.add_argument("--test"), p.add_argument("--grader", default="exact"), p.add_argument("--limit", type=int, default=0)
 p.add_argument("--max-length", type=int, default=1 << 30)
+p.add_argument("--in-order", action="store_true"), p.add_argument("--times", action="store_true")
 a = p.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(a.threads)
 
@@ -59,7 +62,8 @@ for line in open(a.data):
 def batches():
     for _ in range(a.epochs):
         order = list(range(len(rows)))
-        random.shuffle(order)
+        if not a.in_order:
+            random.shuffle(order)
         for i in range(0, len(order), a.batch):
             yield [rows[k] for k in order[i:i + a.batch]]
 
@@ -70,7 +74,7 @@ opt = torch.optim.AdamW(params, lr=a.lr, weight_decay=0.01)
 warm = max(1, round(total * 0.05))
 pad = tok.pad_token_id if tok.pad_token_id is not None else 0
 model.train()
-seconds, counted, trained, tokens = 0.0, 0, 0, 0
+seconds, counted, trained, tokens, times = 0.0, 0, 0, 0, []
 for step, batch in enumerate(batches(), 1):
     if step > total:
         break
@@ -92,14 +96,17 @@ for step, batch in enumerate(batches(), 1):
     torch.nn.utils.clip_grad_norm_(params, 1.0)
     opt.step()
     opt.zero_grad()
+    times.append(time.time() - start)
     if step > 1:  # the first step pays for one-time set-up
-        seconds += time.time() - start
+        seconds += times[-1]
         counted += len(batch)
         trained += int((y != -100).sum())
         tokens += int(mask.sum())
 result = {"rows_per_s": counted / seconds, "trained_tokens_per_s": trained / seconds, "tokens_per_s": tokens / seconds,
           "seconds": seconds, "loss": loss.item(), "dtype": a.dtype,
           "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+if a.times:
+    result["times"] = times
 model.save_pretrained(a.out)
 if a.test:
     model.eval()
