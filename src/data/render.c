@@ -4,6 +4,7 @@
 #include "data/rows.h"
 
 #include "base/mem.h"
+#include "data/conversation.h"
 
 #include <assert.h>
 
@@ -100,22 +101,18 @@ static json_t *vars_new(const json_t *row) {
     json_object_foreach((json_t *)row, key, value) {
         if (!is_bookkeeping(key)) json_object_set(vars, key, value);
     }
+    json_object_del(vars, "functions");
+    json_object_del(vars, "tools");
+    json_t *tools = conversation_tools(row);
+    if (tools) json_object_set_new(vars, "tools", tools);
     return vars;
-}
-
-/* Serving sees no "weight": neither may the template here. */
-static json_t *message_for_template(json_t *m) {
-    if (!json_object_get(m, "weight")) return json_incref(m);
-    json_t *copy = json_copy(m);
-    json_object_del(copy, "weight");
-    return copy;
 }
 
 static int render_prefix(struct render *r, json_t *vars, const json_t *messages, size_t count,
                          bool prompt, struct token_list *ret) {
     json_t *part = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(part, message_for_template(json_array_get(messages, i)));
+        json_array_append_new(part, conversation_message(json_array_get(messages, i)));
     json_object_set_new(vars, "messages", part);
     struct buf text;
     buf_init(&text, RENDERED_MAX_BYTES);

@@ -200,7 +200,7 @@ static void calls_that_the_template_leaves_out_train_nothing(void **state) {
         "{% endfor %}"
         "{% if add_generation_prompt %}{{ 'a:' }}{% endif %}";
     int unseen = ROW_CALLS_UNSEEN | ROW_TRAINS_NOTHING;
-    masks(NONE, CHAT(U("q") "," CALLS("1")), 100, "u:q\na:None\n", unseen);
+    masks(NONE, CHAT(U("q") "," CALLS("1")), 100, "u:q\na:\n", unseen);
     masks(PLAIN, WITH_TOOLS(U("q") "," A("r")), 100, "u:q\na:{r\n}", ROW_TOOLS_UNSEEN);
     masks(SHOWS, WITH_TOOLS(U("q") "," CALLS("1")), 100, "f;u:q\na:{1\n}", 0);
     masks(SHOWS, WITH_TOOLS(U("q") "," A("r")), 100, "f;u:q\na:{r\n}", 0);
@@ -208,7 +208,36 @@ static void calls_that_the_template_leaves_out_train_nothing(void **state) {
     masks(NONE,
           CHAT(U("q") ",{\"role\":\"assistant\",\"content\":null,\"function_call\":{\"name\":\"f\","
                       "\"arguments\":\"{}\"}}"),
-          100, "u:q\na:None\n", unseen);
+          100, "u:q\na:\n", unseen);
+}
+
+static void other_spellings_read_the_same(void **state) {
+    (void)state;
+    static const char SHOWS[] =
+        "{% for t in tools or [] %}{{ t.function.name }};{% endfor %}"
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}[{{ c.function.name }} {{ c.function.arguments.a }}]"
+        "{% endfor %}{{ '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
+    const char *want = "f;system:s\nt\nuser:q\nassistant:{[f 1]\n}tool:7\nassistant:{r\n}";
+    static const char OLD[] =
+        "{\"functions\":[{\"name\":\"f\"}],\"messages\":[{\"role\":\"developer\",\"content\":["
+        "{\"type\":\"text\",\"text\":\"s\"},{\"type\":\"text\",\"text\":\"t\"}]}," U(
+            "q") ","
+                 "{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"{"
+                 "\\\"a\\\":1}\"}},"
+                 "{\"role\":\"function\",\"name\":\"f\",\"content\":\"7\"}," A("r") "]}";
+    static const char NEW[] =
+        "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"messages\":["
+        "{\"role\":\"system\",\"content\":\"s\\nt\"}," U(
+            "q") ","
+                 "{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"tool_calls\":[{"
+                 "\"id\":\"1\","
+                 "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}"
+                 "\"}}]},"
+                 "{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"7\"}," A("r") "]}";
+    masks(SHOWS, OLD, 1000, want, 0);
+    masks(SHOWS, NEW, 1000, want, 0);
 }
 
 static void long_rows_are_cut_at_the_end(void **state) {
@@ -331,6 +360,7 @@ static void rows_keep_their_numbers(void **state) {
 
 UNIT_TESTS(data_rows, cmocka_unit_test(chat_masks),
            cmocka_unit_test(calls_that_the_template_leaves_out_train_nothing),
+           cmocka_unit_test(other_spellings_read_the_same),
            cmocka_unit_test(long_rows_are_cut_at_the_end),
            cmocka_unit_test(completion_and_text_train_the_end), cmocka_unit_test(weights_are_kept),
            cmocka_unit_test(bad_rows_are_named), cmocka_unit_test(rows_keep_their_numbers))

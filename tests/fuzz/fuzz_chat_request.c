@@ -1,0 +1,16 @@
+/* The body of a chat completion from a stranger. */
+#include "api/chat_request.h"
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
+    json_t *body = NULL;
+    struct err err;
+    struct fields f;
+    struct chat_request r;
+    if (json_read((struct str){(const char *)data, size}, "fuzz", &body, &err)) return 0;
+    fields_init(&f, body, &err);
+    if (!chat_request_read(&f, &r)) chat_request_release(&r);
+    json_decref(body);
+    return 0;
+}
