@@ -52,15 +52,15 @@ int cli_num(const char *dtype, int threads, struct num **ret, struct err *err) {
     return 0;
 }
 
-static int open_adapter(struct engine *e, const char *dir, struct err *err) {
+static int open_adapter(struct cli_engine *e, const char *dir, struct err *err) {
     char warning[240];
     int rc = adapter_open(e->model, dir, &e->adapter, warning, err);
     if (!rc && warning[0]) fprintf(stderr, "attune: warning: %s\n", warning);
     return rc;
 }
 
-int cli_engine_open(const struct engine_options *o, struct engine *e, struct err *err) {
-    *e = (struct engine){0};
+int cli_engine_open(const struct cli_engine_options *o, struct cli_engine *e, struct err *err) {
+    *e = (struct cli_engine){0};
     char *path = NULL;
     int rc = cli_num(o->dtype, o->threads, &e->num, err);
     if (!rc) rc = cli_model_path(o->model, &path, err);
@@ -71,11 +71,11 @@ int cli_engine_open(const struct engine_options *o, struct engine *e, struct err
     return rc;
 }
 
-void cli_engine_close(struct engine *e) {
+void cli_engine_close(struct cli_engine *e) {
     adapter_close(e->adapter);
     model_close(e->model);
     num_free(e->num);
-    *e = (struct engine){0};
+    *e = (struct cli_engine){0};
 }
 
 static void on_interrupt(int sig) {

@@ -43,17 +43,17 @@ int cli_model_path(const char *model, char **ret, struct err *err);
 int cli_num(const char *dtype, int threads, struct num **ret, struct err *err);
 
 /* A model with what is needed to run it. cli_engine_close also after a failed open. */
-struct engine {
+struct cli_engine {
     struct num *num;
     struct model *model;
     struct adapter *adapter; /* NULL: base alone */
 };
-struct engine_options {
+struct cli_engine_options {
     const char *model, *adapter, *dtype;
     int threads;
 };
-int cli_engine_open(const struct engine_options *o, struct engine *e, struct err *err);
-void cli_engine_close(struct engine *e);
+int cli_engine_open(const struct cli_engine_options *o, struct cli_engine *e, struct err *err);
+void cli_engine_close(struct cli_engine *e);
 
 /* Ctrl-C sets this from the first call of cli_catch_interrupt on; a second Ctrl-C ends the program.
  */

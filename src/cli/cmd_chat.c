@@ -19,7 +19,7 @@
 #define CONTEXT_DEFAULT 4096
 
 struct chat {
-    struct engine engine;
+    struct cli_engine engine;
     struct session *session;
     struct generate_options options;
     json_t *messages;
@@ -157,7 +157,7 @@ static void loop(struct chat *c) {
     free(line);
 }
 
-static int start(struct chat *c, const struct engine_options *eo, const char *system,
+static int start(struct chat *c, const struct cli_engine_options *eo, const char *system,
                  struct err *err) {
     int rc = cli_engine_open(eo, &c->engine, err);
     if (!rc && !model_template(c->engine.model))
@@ -175,7 +175,7 @@ static int start(struct chat *c, const struct engine_options *eo, const char *sy
 }
 
 int cmd_chat(int argc, char **argv) {
-    struct engine_options eo = {0};
+    struct cli_engine_options eo = {0};
     const char *system = NULL;
     struct chat c = {.context = CONTEXT_DEFAULT,
                      .terminal = cli_is_terminal(STDIN_FILENO),

@@ -17,7 +17,7 @@
 #define SIDES 2
 
 struct compare {
-    struct engine engine;
+    struct cli_engine engine;
     struct session *session;
     struct rows rows;
     bool grade_json, json;
@@ -179,7 +179,7 @@ static int run(struct compare *c, struct err *err) {
 }
 
 int cmd_compare(int argc, char **argv) {
-    struct engine_options eo = {0};
+    struct cli_engine_options eo = {0};
     struct compare c = {.show = 8, .max_tokens = 200};
     const char *data = NULL, *grader = "exact";
     struct opt list[] = {

@@ -28,7 +28,7 @@ static void print_result(const struct generate_result *r, int64_t prompt_tokens)
     buf_release(&b);
 }
 
-static int run(struct engine *e, struct str prompt, struct generate_options *o, bool json,
+static int run(struct cli_engine *e, struct str prompt, struct generate_options *o, bool json,
                struct err *err) {
     struct token_list ids = {0};
     struct session *s = NULL;
@@ -55,7 +55,7 @@ static int run(struct engine *e, struct str prompt, struct generate_options *o, 
 }
 
 int cmd_generate(int argc, char **argv) {
-    struct engine_options eo = {0};
+    struct cli_engine_options eo = {0};
     struct generate_options o = {.max_tokens = 128, .sampling = {.temperature = 0, .seed = 42}};
     const char *prompt = NULL;
     bool json = false;
@@ -89,7 +89,7 @@ int cmd_generate(int argc, char **argv) {
     if (code >= 0) return code;
 
     struct err err;
-    struct engine e = {0};
+    struct cli_engine e = {0};
     cli_catch_interrupt();
     o.cancel = &cli_interrupted;
     int rc = cli_engine_open(&eo, &e, &err);

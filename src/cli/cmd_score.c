@@ -18,7 +18,7 @@ static void print_line(const struct tokenizer *t, int32_t id, const float *logpr
     buf_release(&b);
 }
 
-static int score(struct engine *e, struct str text, struct err *err) {
+static int score(struct cli_engine *e, struct str text, struct err *err) {
     const struct tokenizer *t = model_tokenizer(e->model);
     struct token_list ids = {0};
     struct session *s = NULL;
@@ -40,7 +40,7 @@ static int score(struct engine *e, struct str text, struct err *err) {
 }
 
 int cmd_score(int argc, char **argv) {
-    struct engine_options o = {0};
+    struct cli_engine_options o = {0};
     struct opt list[] = {
         {"model", "MODEL", OPT_STR, &o.model, "directory, GGUF file or known name", 0, NULL},
         {"adapter", "DIR", OPT_STR, &o.adapter, "PEFT adapter over it", 0, NULL},
@@ -60,7 +60,7 @@ int cmd_score(int argc, char **argv) {
 
     struct err err;
     struct buf text;
-    struct engine e = {0};
+    struct cli_engine e = {0};
     int rc = cli_stdin(&text, &err);
     if (!rc) rc = cli_engine_open(&o, &e, &err);
     if (!rc) rc = score(&e, buf_view(&text), &err);
