@@ -16,17 +16,17 @@
 
 /* --- sampling --- */
 
-static void read_stop(struct fields *f, struct sampling_request *s) {
-    const json_t *v = fields_get(f, "stop"), *one;
+static void read_stop(struct reader *f, struct sampling_request *s) {
+    const json_t *v = reader_get(f, "stop"), *one;
     size_t i, count = json_array_size(v);
     if (!v) return;
     if (json_is_string(v)) {
         s->stop[s->stop_count++] = json_str(v);
     } else if (!json_is_array(v)) {
-        fields_bad(f, "stop", "invalid_type",
+        reader_bad(f, "stop", "invalid_type",
                    "Invalid type for 'stop': expected a string or an array of strings.");
     } else if (count > STOP_MAX) {
-        fields_bad(f, "stop", "array_above_max_length",
+        reader_bad(f, "stop", "array_above_max_length",
                    "Invalid 'stop': array too long. Expected at most %d elements, but got %zu.",
                    STOP_MAX, count);
     } else {
@@ -34,18 +34,18 @@ static void read_stop(struct fields *f, struct sampling_request *s) {
             if (json_is_string(one))
                 s->stop[s->stop_count++] = json_str(one);
             else
-                fields_bad(f, "stop", "invalid_type",
+                reader_bad(f, "stop", "invalid_type",
                            "Invalid type for 'stop[%zu]': expected a string.", i);
         }
     }
     for (int k = 0; k < s->stop_count; k++)
         if (s->stop[k].n == 0)
-            fields_bad(f, "stop", "invalid_value",
+            reader_bad(f, "stop", "invalid_value",
                        "Invalid 'stop': a stop sequence must not be empty.");
 }
 
-static void read_bias(struct fields *f, struct sampling_request *s) {
-    const json_t *v = fields_object(f, "logit_bias"), *value;
+static void read_bias(struct reader *f, struct sampling_request *s) {
+    const json_t *v = reader_object(f, "logit_bias"), *value;
     const char *key;
     if (json_object_size(v) == 0) return;
     s->bias_id = mem_zalloc(json_object_size(v), sizeof *s->bias_id);
@@ -55,10 +55,10 @@ static void read_bias(struct fields *f, struct sampling_request *s) {
         long id = strtol(key, &end, 10);
         double bias = json_number_value(value);
         if (!*key || *end || id < 0 || id > INT32_MAX)
-            fields_bad(f, "logit_bias", "invalid_value",
+            reader_bad(f, "logit_bias", "invalid_value",
                        "Invalid 'logit_bias': '%.40s' is not a token id.", key);
         else if (!json_is_number(value) || !(bias >= -BIAS_MAX && bias <= BIAS_MAX))
-            fields_bad(f, "logit_bias", "invalid_value",
+            reader_bad(f, "logit_bias", "invalid_value",
                        "Invalid 'logit_bias': the value of token %ld must be a number from -100 "
                        "to 100.",
                        id);
@@ -67,27 +67,27 @@ static void read_bias(struct fields *f, struct sampling_request *s) {
     }
 }
 
-void sampling_request_read(struct fields *f, struct sampling_request *s) {
+void sampling_request_read(struct reader *f, struct sampling_request *s) {
     s->temperature = s->top_p = 1;
-    fields_number(f, "temperature", 0, 2, &s->temperature);
-    fields_number(f, "top_p", 0, 1, &s->top_p);
-    fields_number(f, "presence_penalty", -2, 2, &s->presence_penalty);
-    fields_number(f, "frequency_penalty", -2, 2, &s->frequency_penalty);
-    fields_int(f, "n", 1, N_MAX, &s->n);
-    fields_int(f, "max_tokens", 0, INT32_MAX, &s->max_tokens);
-    s->has_seed = fields_int(f, "seed", INT64_MIN, INT64_MAX, &s->seed);
-    fields_bool(f, "stream", &s->stream);
+    reader_number(f, "temperature", 0, 2, &s->temperature);
+    reader_number(f, "top_p", 0, 1, &s->top_p);
+    reader_number(f, "presence_penalty", -2, 2, &s->presence_penalty);
+    reader_number(f, "frequency_penalty", -2, 2, &s->frequency_penalty);
+    reader_int(f, "n", 1, N_MAX, &s->n);
+    reader_int(f, "max_tokens", 0, INT32_MAX, &s->max_tokens);
+    s->has_seed = reader_int(f, "seed", INT64_MIN, INT64_MAX, &s->seed);
+    reader_bool(f, "stream", &s->stream);
     read_stop(f, s);
     read_bias(f, s);
-    const json_t *o = fields_object(f, "stream_options");
+    const json_t *o = reader_object(f, "stream_options");
     if (o && !s->stream)
-        fields_bad(f, "stream_options", "invalid_value",
+        reader_bad(f, "stream_options", "invalid_value",
                    "The 'stream_options' parameter is only allowed when 'stream' is enabled.");
-    struct fields options;
+    struct reader options;
     if (!o) return;
-    fields_enter(f, o, "stream_options", &options);
-    fields_bool(&options, "include_usage", &s->include_usage);
-    fields_leave(f, &options);
+    reader_enter(f, o, "stream_options", &options);
+    reader_bool(&options, "include_usage", &s->include_usage);
+    reader_leave(f, &options);
 }
 
 void sampling_request_release(struct sampling_request *s) {
@@ -105,7 +105,7 @@ struct calls {
     size_t count, cap;
 };
 
-static void check_part(struct fields *f, const json_t *part, size_t i) {
+static void check_part(struct reader *f, const json_t *part, size_t i) {
     char path[40];
     const json_t *type = json_object_get(part, "type");
     snprintf(path, sizeof path, "content[%zu]", i);
@@ -113,78 +113,78 @@ static void check_part(struct fields *f, const json_t *part, size_t i) {
     bool text = json_is_string(type) && (str_is(kind, "text") || str_is(kind, "refusal"));
     if (text && json_is_string(json_object_get(part, kind.p))) return;
     if (!text && json_is_string(type))
-        fields_bad(f, path, "unsupported_value",
+        reader_bad(f, path, "unsupported_value",
                    "Parts of type '%.40s' are not supported: this model reads text only.", kind.p);
     else
-        fields_bad(f, path, "invalid_value",
+        reader_bad(f, path, "invalid_value",
                    "A part of 'content' must be {\"type\": \"text\", \"text\": \"...\"}.");
 }
 
-static void check_content(struct fields *f, bool may_lack) {
-    const json_t *content = fields_get(f, "content"), *part;
+static void check_content(struct reader *f, bool may_lack) {
+    const json_t *content = reader_get(f, "content"), *part;
     size_t i;
     if (!content && !may_lack)
-        fields_bad(f, "content", "invalid_type",
+        reader_bad(f, "content", "invalid_type",
                    "Invalid value for 'content': expected a string, got null.");
     if (!content || json_is_string(content)) return;
     if (!json_is_array(content))
-        fields_bad(f, "content", "invalid_type",
+        reader_bad(f, "content", "invalid_type",
                    "Invalid type for 'content': expected a string or an array of parts.");
     else
         json_array_foreach(content, i, part) check_part(f, part, i);
 }
 
-static void check_calls(struct fields *f, struct calls *calls) {
-    const json_t *list = fields_array(f, "tool_calls"), *call;
+static void check_calls(struct reader *f, struct calls *calls) {
+    const json_t *list = reader_array(f, "tool_calls"), *call;
     size_t i;
     json_array_foreach(list, i, call) {
-        struct fields c, fn;
+        struct reader c, fn;
         struct str id = {0}, text = {0};
         char path[40];
         snprintf(path, sizeof path, "tool_calls[%zu]", i);
-        fields_enter(f, call, path, &c);
-        fields_require(&c, "id");
-        fields_require(&c, "function");
-        fields_str(&c, "id", &id);
-        fields_enter(&c, json_object_get(call, "function"), "function", &fn);
-        fields_require(&fn, "name");
-        fields_str(&fn, "name", &text);
-        fields_str(&fn, "arguments", &text);
-        fields_leave(&c, &fn);
-        fields_leave(f, &c);
+        reader_enter(f, call, path, &c);
+        reader_require(&c, "id");
+        reader_require(&c, "function");
+        reader_str(&c, "id", &id);
+        reader_enter(&c, json_object_get(call, "function"), "function", &fn);
+        reader_require(&fn, "name");
+        reader_str(&fn, "name", &text);
+        reader_str(&fn, "arguments", &text);
+        reader_leave(&c, &fn);
+        reader_leave(f, &c);
         if (f->rc || calls->count >= CALLS_MAX) return;
         mem_grow((void **)&calls->id, &calls->cap, calls->count + 1, sizeof *calls->id);
         calls->id[calls->count++] = id;
     }
 }
 
-static void check_answer(struct fields *f, const struct calls *calls) {
+static void check_answer(struct reader *f, const struct calls *calls) {
     struct str id = {0};
     if (calls->count == 0)
-        fields_bad(f, "role", NULL,
+        reader_bad(f, "role", NULL,
                    "Invalid parameter: messages with role 'tool' must be a response to a "
                    "preceeding message with 'tool_calls'.");
-    fields_require(f, "tool_call_id");
-    if (!fields_str(f, "tool_call_id", &id)) return;
+    reader_require(f, "tool_call_id");
+    if (!reader_str(f, "tool_call_id", &id)) return;
     for (size_t i = 0; i < calls->count; i++)
         if (str_eq(calls->id[i], id)) return;
-    fields_bad(f, "tool_call_id", NULL,
+    reader_bad(f, "tool_call_id", NULL,
                "Invalid parameter: 'tool_call_id' of '%.*s' not found in 'tool_calls' of a "
                "previous message.",
                (int)(id.n < 60 ? id.n : 60), id.p);
 }
 
-static void check_message(struct fields *f, struct calls *calls) {
+static void check_message(struct reader *f, struct calls *calls) {
     static const char *const roles[] = {"system",    "developer", "user",
                                         "assistant", "tool",      "function"};
     struct str role = {0};
     bool known = false;
-    fields_require(f, "role");
-    fields_str(f, "role", &role);
+    reader_require(f, "role");
+    reader_str(f, "role", &role);
     for (size_t i = 0; !f->rc && i < sizeof roles / sizeof *roles; i++)
         known = known || str_is(role, roles[i]);
     if (!known)
-        fields_bad(f, "role", "invalid_value",
+        reader_bad(f, "role", "invalid_value",
                    "Invalid value: '%.*s'. Supported values are: 'system', 'developer', 'user', "
                    "'assistant', 'tool', and 'function'.",
                    (int)(role.n < 40 ? role.n : 40), role.p ? role.p : "");
@@ -194,27 +194,27 @@ static void check_message(struct fields *f, struct calls *calls) {
     check_content(f, assistant);
 }
 
-static void read_messages(struct fields *f, struct chat_request *r) {
-    fields_require(f, "messages");
-    const json_t *list = fields_array(f, "messages"), *m;
+static void read_messages(struct reader *f, struct chat_request *r) {
+    reader_require(f, "messages");
+    const json_t *list = reader_array(f, "messages"), *m;
     struct calls calls = {0};
     size_t i, count = json_array_size(list);
     if (list && count == 0)
-        fields_bad(f, "messages", "empty_array",
+        reader_bad(f, "messages", "empty_array",
                    "Invalid 'messages': empty array. Expected an array with minimum length 1, but "
                    "got an empty array instead.");
     if (count > MESSAGES_MAX)
-        fields_bad(f, "messages", "array_above_max_length",
+        reader_bad(f, "messages", "array_above_max_length",
                    "Invalid 'messages': at most %d are taken, but got %zu.", MESSAGES_MAX, count);
     if (f->rc) return;
     r->messages = json_array();
     json_array_foreach(list, i, m) {
-        struct fields message;
+        struct reader message;
         char path[40];
         snprintf(path, sizeof path, "messages[%zu]", i);
-        fields_enter(f, m, path, &message);
+        reader_enter(f, m, path, &message);
         check_message(&message, &calls);
-        fields_leave(f, &message);
+        reader_leave(f, &message);
         if (f->rc) break;
         json_array_append_new(r->messages, conversation_message(m));
     }
@@ -233,49 +233,49 @@ static bool name_is_good(struct str name) {
     return true;
 }
 
-static void check_name(struct fields *f, const char *key, struct str *ret) {
-    fields_require(f, key);
-    if (fields_str(f, key, ret) && !name_is_good(*ret))
-        fields_bad(f, key, "invalid_value",
+static void check_name(struct reader *f, const char *key, struct str *ret) {
+    reader_require(f, key);
+    if (reader_str(f, key, ret) && !name_is_good(*ret))
+        reader_bad(f, key, "invalid_value",
                    "Invalid '%s.%s': expected 1 to 64 letters, digits, '_' or '-'.", f->where, key);
 }
 
-static void check_tool(struct fields *f, const json_t *tool) {
-    struct fields fn;
+static void check_tool(struct reader *f, const json_t *tool) {
+    struct reader fn;
     struct str type = STR_LIT("function"), name = {0};
-    fields_str(f, "type", &type);
+    reader_str(f, "type", &type);
     if (!str_is(type, "function"))
-        fields_bad(f, "type", "unsupported_value",
+        reader_bad(f, "type", "unsupported_value",
                    "Tools of type '%.*s' are not supported here; use 'function'.",
                    (int)(type.n < 40 ? type.n : 40), type.p);
-    fields_require(f, "function");
-    fields_enter(f, json_object_get(tool, "function"), "function", &fn);
+    reader_require(f, "function");
+    reader_enter(f, json_object_get(tool, "function"), "function", &fn);
     check_name(&fn, "name", &name);
-    fields_object(&fn, "parameters");
-    fields_leave(f, &fn);
+    reader_object(&fn, "parameters");
+    reader_leave(f, &fn);
 }
 
-static void read_tools(struct fields *f, struct chat_request *r) {
-    const json_t *tools = fields_array(f, "tools"), *functions = fields_array(f, "functions");
+static void read_tools(struct reader *f, struct chat_request *r) {
+    const json_t *tools = reader_array(f, "tools"), *functions = reader_array(f, "functions");
     if (json_array_size(tools) > TOOLS_MAX || json_array_size(functions) > TOOLS_MAX)
-        fields_bad(f, tools ? "tools" : "functions", "array_above_max_length",
+        reader_bad(f, tools ? "tools" : "functions", "array_above_max_length",
                    "Invalid 'tools': array too long. Expected at most %d elements.", TOOLS_MAX);
     if (f->rc) return;
     r->tools = conversation_tools(f->object);
     size_t i;
     const json_t *tool;
     json_array_foreach(r->tools, i, tool) {
-        struct fields one;
+        struct reader one;
         char path[40];
         snprintf(path, sizeof path, json_array_size(tools) ? "tools[%zu]" : "functions[%zu]", i);
-        fields_enter(f, tool, path, &one);
+        reader_enter(f, tool, path, &one);
         check_tool(&one, tool);
-        fields_leave(f, &one);
+        reader_leave(f, &one);
         if (f->rc) return;
     }
     r->tool_choice = r->tools ? TOOLS_AUTO : TOOLS_NONE;
     r->parallel_tool_calls = true;
-    fields_bool(f, "parallel_tool_calls", &r->parallel_tool_calls);
+    reader_bool(f, "parallel_tool_calls", &r->parallel_tool_calls);
 }
 
 static bool has_tool(const struct chat_request *r, struct str name) {
@@ -288,30 +288,30 @@ static bool has_tool(const struct chat_request *r, struct str name) {
     return false;
 }
 
-static void name_choice(struct fields *f, struct chat_request *r, const char *key,
+static void name_choice(struct reader *f, struct chat_request *r, const char *key,
                         const json_t *function) {
-    struct fields fn;
-    fields_enter(f, function, key, &fn);
-    fields_require(&fn, "name");
-    fields_str(&fn, "name", &r->tool_name);
-    fields_leave(f, &fn);
+    struct reader fn;
+    reader_enter(f, function, key, &fn);
+    reader_require(&fn, "name");
+    reader_str(&fn, "name", &r->tool_name);
+    reader_leave(f, &fn);
     if (!f->rc && !has_tool(r, r->tool_name))
-        fields_bad(f, key, "invalid_value",
+        reader_bad(f, key, "invalid_value",
                    "Invalid value for '%s': no function named '%.*s' was specified in the 'tools' "
                    "parameter.",
                    key, (int)(r->tool_name.n < 64 ? r->tool_name.n : 64), r->tool_name.p);
     r->tool_choice = TOOLS_NAMED;
 }
 
-static void read_choice(struct fields *f, struct chat_request *r) {
-    const char *key = fields_get(f, "tool_choice") ? "tool_choice" : "function_call";
-    const json_t *v = fields_get(f, key);
+static void read_choice(struct reader *f, struct chat_request *r) {
+    const char *key = reader_get(f, "tool_choice") ? "tool_choice" : "function_call";
+    const json_t *v = reader_get(f, key);
     struct str word = json_str(v);
     if (!v) return;
     if (json_is_string(v) && str_is(word, "none"))
         r->tool_choice = TOOLS_NONE;
     else if (!r->tools)
-        fields_bad(f, key, "invalid_value",
+        reader_bad(f, key, "invalid_value",
                    "Invalid value for '%s': '%s' is only allowed when 'tools' are specified.", key,
                    key);
     else if (json_is_string(v) && str_is(word, "auto"))
@@ -323,7 +323,7 @@ static void read_choice(struct fields *f, struct chat_request *r) {
     else if (json_is_object(v) && json_object_get(v, "function"))
         name_choice(f, r, key, json_object_get(v, "function"));
     else
-        fields_bad(f, key, "invalid_value",
+        reader_bad(f, key, "invalid_value",
                    "Invalid value for '%s': expected 'none', 'auto', 'required' or "
                    "{\"type\": \"function\", \"function\": {\"name\": ...}}.",
                    key);
@@ -342,78 +342,78 @@ static bool mentions_json(const json_t *messages) {
     return false;
 }
 
-static void read_schema(struct fields *f, const json_t *format, struct chat_request *r) {
-    struct fields s;
-    fields_require(f, "json_schema");
-    fields_enter(f, json_object_get(format, "json_schema"), "json_schema", &s);
+static void read_schema(struct reader *f, const json_t *format, struct chat_request *r) {
+    struct reader s;
+    reader_require(f, "json_schema");
+    reader_enter(f, json_object_get(format, "json_schema"), "json_schema", &s);
     check_name(&s, "name", &r->schema_name);
-    fields_bool(&s, "strict", &r->schema_strict);
-    fields_require(&s, "schema");
-    r->schema = fields_get(&s, "schema");
-    fields_leave(f, &s);
+    reader_bool(&s, "strict", &r->schema_strict);
+    reader_require(&s, "schema");
+    r->schema = reader_get(&s, "schema");
+    reader_leave(f, &s);
 }
 
-static void read_format(struct fields *f, struct chat_request *r) {
-    const json_t *v = fields_object(f, "response_format");
-    struct fields format;
+static void read_format(struct reader *f, struct chat_request *r) {
+    const json_t *v = reader_object(f, "response_format");
+    struct reader format;
     struct str type = {0};
     if (!v) return;
-    fields_enter(f, v, "response_format", &format);
-    fields_require(&format, "type");
-    fields_str(&format, "type", &type);
+    reader_enter(f, v, "response_format", &format);
+    reader_require(&format, "type");
+    reader_str(&format, "type", &type);
     if (str_is(type, "json_object")) {
         r->response = RESPONSE_JSON_OBJECT;
         if (!f->rc && !mentions_json(r->messages))
-            fields_bad(f, "messages", NULL,
+            reader_bad(f, "messages", NULL,
                        "'messages' must contain the word 'json' in some form, to use "
                        "'response_format' of type 'json_object'.");
     } else if (str_is(type, "json_schema")) {
         r->response = RESPONSE_JSON_SCHEMA;
         read_schema(&format, v, r);
     } else if (!str_is(type, "text")) {
-        fields_bad(&format, "type", "invalid_value",
+        reader_bad(&format, "type", "invalid_value",
                    "Invalid value: '%.*s'. Supported values are: 'json_object', 'json_schema', "
                    "and 'text'.",
                    (int)(type.n < 40 ? type.n : 40), type.p ? type.p : "");
     }
-    fields_leave(f, &format);
+    reader_leave(f, &format);
 }
 
-static void refuse_what_is_missing(struct fields *f) {
-    const json_t *modalities = fields_array(f, "modalities"), *one;
+static void refuse_what_is_missing(struct reader *f) {
+    const json_t *modalities = reader_array(f, "modalities"), *one;
     size_t i;
     json_array_foreach(modalities, i, one) {
         if (!str_is(json_str(one), "text"))
-            fields_bad(f, "modalities", "unsupported_value",
+            reader_bad(f, "modalities", "unsupported_value",
                        "Only 'text' can be generated here; leave 'modalities' out.");
     }
-    if (fields_get(f, "web_search_options"))
-        fields_bad(f, "web_search_options", "unsupported_parameter",
+    if (reader_get(f, "web_search_options"))
+        reader_bad(f, "web_search_options", "unsupported_parameter",
                    "Web search is not available on a local server; leave 'web_search_options' "
                    "out.");
 }
 
-static void read_logprobs(struct fields *f, struct chat_request *r) {
-    fields_bool(f, "logprobs", &r->logprobs);
-    bool given = fields_int(f, "top_logprobs", 0, 20, &r->top_logprobs);
+static void read_logprobs(struct reader *f, struct chat_request *r) {
+    reader_bool(f, "logprobs", &r->logprobs);
+    bool given = reader_int(f, "top_logprobs", 0, 20, &r->top_logprobs);
     if (given && r->top_logprobs > 0 && !r->logprobs)
-        fields_bad(f, "top_logprobs", "invalid_value",
+        reader_bad(f, "top_logprobs", "invalid_value",
                    "Invalid 'top_logprobs': it needs 'logprobs' to be true.");
 }
 
-int chat_request_read(struct fields *f, struct chat_request *ret) {
+int chat_request_read(struct reader *f, struct chat_request *ret) {
     struct chat_request r = {.sampling = {.n = 1, .max_tokens = -1}};
-    fields_require(f, "model");
-    fields_str(f, "model", &r.model);
+    reader_require(f, "model");
+    reader_str(f, "model", &r.model);
     read_messages(f, &r);
     sampling_request_read(f, &r.sampling);
-    fields_int(f, "max_completion_tokens", 0, INT32_MAX, &r.sampling.max_tokens);
+    reader_int(f, "max_completion_tokens", 0, INT32_MAX, &r.sampling.max_tokens);
     read_tools(f, &r);
     read_choice(f, &r);
     read_format(f, &r);
     read_logprobs(f, &r);
-    fields_bool(f, "store", &r.store);
-    r.metadata = fields_metadata(f);
+    reader_bool(f, "store", &r.store);
+    r.metadata = reader_metadata(f);
     refuse_what_is_missing(f);
     if (f->rc)
         chat_request_release(&r);

@@ -5,7 +5,7 @@
 #ifndef API_CHAT_REQUEST_H
 #define API_CHAT_REQUEST_H
 
-#include "api/fields.h"
+#include "api/reader.h"
 
 enum tool_choice { TOOLS_NONE, TOOLS_AUTO, TOOLS_REQUIRED, TOOLS_NAMED };
 enum response_kind { RESPONSE_TEXT, RESPONSE_JSON_OBJECT, RESPONSE_JSON_SCHEMA };
@@ -46,11 +46,11 @@ struct chat_request {
 
 /* Strings and JSON that are not owned live as long as the body. On a problem f->rc is set and *ret
  * holds nothing. */
-int chat_request_read(struct fields *f, struct chat_request *ret);
+int chat_request_read(struct reader *f, struct chat_request *ret);
 void chat_request_release(struct chat_request *r);
 
 /* The shared part; the defaults of max_tokens and n come from the caller in *s. */
-void sampling_request_read(struct fields *f, struct sampling_request *s);
+void sampling_request_read(struct reader *f, struct sampling_request *s);
 void sampling_request_release(struct sampling_request *s);
 
 #endif

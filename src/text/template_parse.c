@@ -71,7 +71,7 @@ const char *tok_text(const struct token *t, char out[64]) {
     case T_NAME:
     case T_OP: break;
     }
-    snprintf(out, 64, "%.*s", (int)(t->text.n < 60 ? t->text.n : 60), t->text.p);
+    snprintf(out, 64, "%.*s", (int)(t->text.n < 60 ? t->text.n : 60), t->text.p ? t->text.p : "");
     return out;
 }
 

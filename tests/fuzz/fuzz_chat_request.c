@@ -6,10 +6,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
     json_t *body = NULL;
     struct err err;
-    struct fields f;
+    struct reader f;
     struct chat_request r;
     if (json_read((struct str){(const char *)data, size}, "fuzz", &body, &err)) return 0;
-    fields_init(&f, body, &err);
+    reader_init(&f, body, &err);
     if (!chat_request_read(&f, &r)) chat_request_release(&r);
     json_decref(body);
     return 0;

@@ -22,9 +22,9 @@ static void reads_what_was_asked(void **state) {
         "\"top_logprobs\":20,\"store\":true,\"metadata\":{\"a\":\"b\"},\"audio\":null,"
         "\"service_tier\":\"auto\",\"something_new\":{}}");
     struct err err;
-    struct fields f;
+    struct reader f;
     struct chat_request r;
-    fields_init(&f, body, &err);
+    reader_init(&f, body, &err);
     assert_int_equal(chat_request_read(&f, &r), 0);
     assert_true(str_is(r.model, "m"));
     assert_int_equal(json_array_size(r.messages), 1);
@@ -64,9 +64,9 @@ static void reads_tools_in_both_spellings(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++) {
         json_t *body = body_of(cases[i].body);
         struct err err;
-        struct fields f;
+        struct reader f;
         struct chat_request r;
-        fields_init(&f, body, &err);
+        reader_init(&f, body, &err);
         if (chat_request_read(&f, &r)) fail_msg("%s: %s", cases[i].body, err.msg);
         assert_int_equal(r.tool_choice, cases[i].choice);
         if (r.tool_choice == TOOLS_NAMED) assert_true(str_is(r.tool_name, "f"));
@@ -129,9 +129,9 @@ static void names_what_is_wrong(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++) {
         json_t *body = body_of(cases[i].body);
         struct err err;
-        struct fields f;
+        struct reader f;
         struct chat_request r;
-        fields_init(&f, body, &err);
+        reader_init(&f, body, &err);
         if (!chat_request_read(&f, &r)) fail_msg("accepted: %s", cases[i].body);
         assert_string_equal(f.param, cases[i].param);
         if (!cases[i].code) assert_null(f.code);

@@ -1,4 +1,4 @@
-#include "api/fields.h"
+#include "api/reader.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -9,18 +9,18 @@
 #define METADATA_KEY 64
 #define METADATA_VALUE 512
 
-void fields_init(struct fields *f, const json_t *object, struct err *err) {
-    *f = (struct fields){.object = object, .err = err};
+void reader_init(struct reader *f, const json_t *object, struct err *err) {
+    *f = (struct reader){.object = object, .err = err};
     if (!json_is_object(object))
-        fields_bad(f, "", "invalid_type", "The body must be a JSON object.");
+        reader_bad(f, "", "invalid_type", "The body must be a JSON object.");
 }
 
-static void join(const struct fields *f, const char *path, char *ret, size_t size) {
+static void join(const struct reader *f, const char *path, char *ret, size_t size) {
     const char *dot = f->where[0] && path[0] && path[0] != '[' ? "." : "";
     snprintf(ret, size, "%.80s%s%.80s", f->where, dot, path);
 }
 
-int fields_bad(struct fields *f, const char *path, const char *code, const char *fmt, ...) {
+int reader_bad(struct reader *f, const char *path, const char *code, const char *fmt, ...) {
     char text[400];
     va_list ap;
     if (f->rc) return f->rc;
@@ -32,7 +32,7 @@ int fields_bad(struct fields *f, const char *path, const char *code, const char 
     return f->rc = err_set(f->err, ERR_INVALID, "%s", text);
 }
 
-const json_t *fields_get(const struct fields *f, const char *key) {
+const json_t *reader_get(const struct reader *f, const char *key) {
     const json_t *v = f->rc ? NULL : json_object_get(f->object, key);
     return json_is_null(v) ? NULL : v;
 }
@@ -51,44 +51,44 @@ static const char *type_name(const json_t *v) {
     return "something else";
 }
 
-static bool wrong_type(struct fields *f, const char *key, const char *want, const json_t *got) {
+static bool wrong_type(struct reader *f, const char *key, const char *want, const json_t *got) {
     char path[200];
     join(f, key, path, sizeof path);
-    fields_bad(f, key, "invalid_type", "Invalid type for '%s': expected %s, but got %s instead.",
+    reader_bad(f, key, "invalid_type", "Invalid type for '%s': expected %s, but got %s instead.",
                path, want, type_name(got));
     return false;
 }
 
-bool fields_str(struct fields *f, const char *key, struct str *ret) {
-    const json_t *v = fields_get(f, key);
+bool reader_str(struct reader *f, const char *key, struct str *ret) {
+    const json_t *v = reader_get(f, key);
     if (!v) return false;
     if (!json_is_string(v)) return wrong_type(f, key, "a string", v);
     *ret = json_str(v);
     return true;
 }
 
-bool fields_bool(struct fields *f, const char *key, bool *ret) {
-    const json_t *v = fields_get(f, key);
+bool reader_bool(struct reader *f, const char *key, bool *ret) {
+    const json_t *v = reader_get(f, key);
     if (!v) return false;
     if (!json_is_boolean(v)) return wrong_type(f, key, "a boolean", v);
     *ret = json_is_true(v);
     return true;
 }
 
-bool fields_int(struct fields *f, const char *key, int64_t min, int64_t max, int64_t *ret) {
-    const json_t *v = fields_get(f, key);
+bool reader_int(struct reader *f, const char *key, int64_t min, int64_t max, int64_t *ret) {
+    const json_t *v = reader_get(f, key);
     char path[200];
     if (!v) return false;
     if (!json_is_integer(v)) return wrong_type(f, key, "an integer", v);
     int64_t x = json_integer_value(v);
     join(f, key, path, sizeof path);
     if (x < min)
-        fields_bad(f, key, "integer_below_min_value",
+        reader_bad(f, key, "integer_below_min_value",
                    "Invalid '%s': integer below minimum value. Expected a value >= %lld, but got "
                    "%lld instead.",
                    path, (long long)min, (long long)x);
     else if (x > max)
-        fields_bad(f, key, "integer_above_max_value",
+        reader_bad(f, key, "integer_above_max_value",
                    "Invalid '%s': integer above maximum value. Expected a value <= %lld, but got "
                    "%lld instead.",
                    path, (long long)max, (long long)x);
@@ -97,20 +97,20 @@ bool fields_int(struct fields *f, const char *key, int64_t min, int64_t max, int
     return f->rc == 0;
 }
 
-bool fields_number(struct fields *f, const char *key, double min, double max, double *ret) {
-    const json_t *v = fields_get(f, key);
+bool reader_number(struct reader *f, const char *key, double min, double max, double *ret) {
+    const json_t *v = reader_get(f, key);
     char path[200];
     if (!v) return false;
     if (!json_is_number(v)) return wrong_type(f, key, "a decimal number", v);
     double x = json_number_value(v);
     join(f, key, path, sizeof path);
     if (!(x >= min))
-        fields_bad(f, key, "decimal_below_min_value",
+        reader_bad(f, key, "decimal_below_min_value",
                    "Invalid '%s': decimal below minimum value. Expected a value >= %g, but got %g "
                    "instead.",
                    path, min, x);
     else if (!(x <= max))
-        fields_bad(f, key, "decimal_above_max_value",
+        reader_bad(f, key, "decimal_above_max_value",
                    "Invalid '%s': decimal above maximum value. Expected a value <= %g, but got %g "
                    "instead.",
                    path, max, x);
@@ -119,61 +119,61 @@ bool fields_number(struct fields *f, const char *key, double min, double max, do
     return f->rc == 0;
 }
 
-const json_t *fields_object(struct fields *f, const char *key) {
-    const json_t *v = fields_get(f, key);
+const json_t *reader_object(struct reader *f, const char *key) {
+    const json_t *v = reader_get(f, key);
     if (!v || json_is_object(v)) return v;
     wrong_type(f, key, "an object", v);
     return NULL;
 }
 
-const json_t *fields_array(struct fields *f, const char *key) {
-    const json_t *v = fields_get(f, key);
+const json_t *reader_array(struct reader *f, const char *key) {
+    const json_t *v = reader_get(f, key);
     if (!v || json_is_array(v)) return v;
     wrong_type(f, key, "an array", v);
     return NULL;
 }
 
-void fields_require(struct fields *f, const char *key) {
+void reader_require(struct reader *f, const char *key) {
     char path[200];
-    if (f->rc || fields_get(f, key)) return;
+    if (f->rc || reader_get(f, key)) return;
     join(f, key, path, sizeof path);
-    fields_bad(f, key, "missing_required_parameter", "Missing required parameter: '%s'.", path);
+    reader_bad(f, key, "missing_required_parameter", "Missing required parameter: '%s'.", path);
 }
 
-void fields_enter(const struct fields *f, const json_t *part, const char *path,
-                  struct fields *ret) {
-    *ret = (struct fields){.object = part, .rc = f->rc, .err = f->err};
+void reader_enter(const struct reader *f, const json_t *part, const char *path,
+                  struct reader *ret) {
+    *ret = (struct reader){.object = part, .rc = f->rc, .err = f->err};
     join(f, path, ret->where, sizeof ret->where);
     if (ret->rc || json_is_object(part)) return;
-    fields_bad(ret, "", "invalid_type",
+    reader_bad(ret, "", "invalid_type",
                "Invalid type for '%s': expected an object, but got %s instead.", ret->where,
                part ? type_name(part) : "nothing");
 }
 
-void fields_leave(struct fields *f, const struct fields *part) {
+void reader_leave(struct reader *f, const struct reader *part) {
     if (f->rc || !part->rc) return;
     f->rc = part->rc;
     f->code = part->code;
     memcpy(f->param, part->param, sizeof f->param);
 }
 
-const json_t *fields_metadata(struct fields *f) {
-    const json_t *m = fields_object(f, "metadata"), *value;
+const json_t *reader_metadata(struct reader *f) {
+    const json_t *m = reader_object(f, "metadata"), *value;
     const char *key;
     if (json_object_size(m) > METADATA_PAIRS)
-        fields_bad(f, "metadata", "object_above_max_properties",
+        reader_bad(f, "metadata", "object_above_max_properties",
                    "Invalid 'metadata': too many properties. Expected at most %d, but got %zu.",
                    METADATA_PAIRS, json_object_size(m));
     json_object_foreach((json_t *)m, key, value) {
         char path[120];
         snprintf(path, sizeof path, "metadata.%.100s", key);
         if (strlen(key) > METADATA_KEY)
-            fields_bad(f, path, "string_above_max_length",
+            reader_bad(f, path, "string_above_max_length",
                        "Invalid 'metadata': a key has more than %d bytes.", METADATA_KEY);
         else if (!json_is_string(value))
             wrong_type(f, path, "a string", value);
         else if (json_string_length(value) > METADATA_VALUE)
-            fields_bad(f, path, "string_above_max_length",
+            reader_bad(f, path, "string_above_max_length",
                        "Invalid '%s': the value has more than %d bytes.", path, METADATA_VALUE);
     }
     return f->rc ? NULL : m;

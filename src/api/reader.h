@@ -1,12 +1,12 @@
 /* Reading a request's fields: each getter checks type and range, null counts as absent, and the
  * first thing that is wrong stays (later getters then do nothing), so that a reader is a plain list
  * of getters with one look at the end. Messages and codes are worded as OpenAI's. */
-#ifndef API_FIELDS_H
-#define API_FIELDS_H
+#ifndef API_READER_H
+#define API_READER_H
 
 #include "base/json.h"
 
-struct fields {
+struct reader {
     const json_t *object;
     char where[180];  /* path of `object`, "" at the top */
     int rc;           /* of the first problem */
@@ -15,28 +15,28 @@ struct fields {
     struct err *err;
 };
 
-void fields_init(struct fields *f, const json_t *object, struct err *err);
+void reader_init(struct reader *f, const json_t *object, struct err *err);
 /* The problem of a field below f->object ("" means the object itself). Returns f->rc. */
-int fields_bad(struct fields *f, const char *path, const char *code, const char *fmt, ...)
+int reader_bad(struct reader *f, const char *path, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
 /* NULL when absent, null, or after a problem */
-const json_t *fields_get(const struct fields *f, const char *key);
+const json_t *reader_get(const struct reader *f, const char *key);
 /* Into a member; absent leaves *ret alone. Returns whether it was there and right. */
-bool fields_str(struct fields *f, const char *key, struct str *ret);
-bool fields_bool(struct fields *f, const char *key, bool *ret);
-bool fields_int(struct fields *f, const char *key, int64_t min, int64_t max, int64_t *ret);
-bool fields_number(struct fields *f, const char *key, double min, double max, double *ret);
+bool reader_str(struct reader *f, const char *key, struct str *ret);
+bool reader_bool(struct reader *f, const char *key, bool *ret);
+bool reader_int(struct reader *f, const char *key, int64_t min, int64_t max, int64_t *ret);
+bool reader_number(struct reader *f, const char *key, double min, double max, double *ret);
 /* NULL when absent; a value of another type is a problem */
-const json_t *fields_object(struct fields *f, const char *key);
-const json_t *fields_array(struct fields *f, const char *key);
+const json_t *reader_object(struct reader *f, const char *key);
+const json_t *reader_array(struct reader *f, const char *key);
 /* absent is a problem */
-void fields_require(struct fields *f, const char *key);
+void reader_require(struct reader *f, const char *key);
 /* what is wrong in a part of the request becomes a problem of the whole */
-void fields_enter(const struct fields *f, const json_t *part, const char *path, struct fields *ret);
-void fields_leave(struct fields *f, const struct fields *part);
+void reader_enter(const struct reader *f, const json_t *part, const char *path, struct reader *ret);
+void reader_leave(struct reader *f, const struct reader *part);
 
 /* At most 16 pairs of strings, keys up to 64 and values up to 512 bytes. NULL when absent. */
-const json_t *fields_metadata(struct fields *f);
+const json_t *reader_metadata(struct reader *f);
 
 #endif
