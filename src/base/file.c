@@ -62,16 +62,20 @@ static int write_all(int fd, const char *path, const void *data, size_t n, struc
     return 0;
 }
 
-static int dir_sync_of(const char *path, struct err *err) {
-    struct str base = path_base(path);
-    size_t n = (size_t)(base.p - path);
-    char *dir = n ? mem_strndup(path, n) : mem_strdup(".");
-    int rc = 0, fd = ops->open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+int dir_sync(const char *path, struct err *err) {
+    int rc = 0, fd = ops->open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0)
-        rc = err_sys(err, errno, "could not open directory \"%s\"", dir);
+        rc = err_sys(err, errno, "could not open directory \"%s\"", path);
     else if (ops->fsync(fd) != 0 && errno != EINVAL) /* some file systems cannot sync a directory */
-        rc = err_sys(err, errno, "could not sync directory \"%s\"", dir);
+        rc = err_sys(err, errno, "could not sync directory \"%s\"", path);
     file_close(fd);
+    return rc;
+}
+
+static int dir_sync_of(const char *path, struct err *err) {
+    size_t n = (size_t)(path_base(path).p - path);
+    char *dir = n ? mem_strndup(path, n) : mem_strdup(".");
+    int rc = dir_sync(dir, err);
     mem_free(dir);
     return rc;
 }
@@ -96,9 +100,12 @@ int file_writer_add(struct file_writer *w, const void *p, size_t n, struct err *
     return rc;
 }
 
+int file_writer_sync(struct file_writer *w, struct err *err) {
+    return ops->fsync(w->fd) == 0 ? 0 : err_sys(err, errno, "could not sync \"%s\"", w->path);
+}
+
 int file_writer_commit(struct file_writer *w, struct err *err) {
-    int rc = 0;
-    if (ops->fsync(w->fd) != 0) rc = err_sys(err, errno, "could not sync \"%s\"", w->path);
+    int rc = file_writer_sync(w, err);
     close(w->fd);
     w->fd = -1;
     if (!rc && ops->rename(w->temp, w->path) != 0)

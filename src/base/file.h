@@ -37,6 +37,7 @@ struct file_writer {
 };
 int file_writer_open(const char *path, struct file_writer *ret, struct err *err);
 int file_writer_add(struct file_writer *w, const void *p, size_t n, struct err *err);
+int file_writer_sync(struct file_writer *w, struct err *err); /* early, so that commit is quick */
 int file_writer_commit(struct file_writer *w, struct err *err);
 void file_writer_abort(struct file_writer *w); /* also fine after commit */
 
@@ -58,6 +59,7 @@ bool file_exists(const char *path);
 bool dir_exists(const char *path);
 int file_size(const char *path, int64_t *ret, struct err *err);
 int dir_make(const char *path, struct err *err);    /* with parents; present is fine */
+int dir_sync(const char *path, struct err *err);    /* names made in it or removed are on disk */
 int file_remove(const char *path, struct err *err); /* absent is fine */
 int dir_remove_all(const char *path, struct err *err);
 int file_rename(const char *from, const char *to, struct err *err); /* and syncs the directory */
