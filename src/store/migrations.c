@@ -1,0 +1,79 @@
+/* The catalog's tables. Migrations are forward only: what was released is never edited, a change is
+ * a new string at the end. `seq` is the order in which rows were made. */
+#include "store/store_int.h"
+
+#define ROW "seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "
+
+static const char first[] =
+    "CREATE TABLE file(" ROW "created_at INTEGER NOT NULL, bytes INTEGER NOT NULL, "
+    "filename TEXT NOT NULL, purpose TEXT NOT NULL, status TEXT NOT NULL, status_details TEXT, "
+    "expires_at INTEGER, blob TEXT NOT NULL) STRICT;"
+    "CREATE INDEX file_blob ON file(blob);"
+
+    "CREATE TABLE upload(" ROW "created_at INTEGER NOT NULL, filename TEXT NOT NULL, "
+    "purpose TEXT NOT NULL, mime_type TEXT NOT NULL, bytes INTEGER NOT NULL, "
+    "status TEXT NOT NULL, expires_at INTEGER NOT NULL, file_expires_after INTEGER, "
+    "file TEXT) STRICT;"
+    "CREATE TABLE upload_part(" ROW "created_at INTEGER NOT NULL, "
+    "upload TEXT NOT NULL REFERENCES upload(id) ON DELETE CASCADE, bytes INTEGER NOT NULL, "
+    "blob TEXT NOT NULL) STRICT;"
+    "CREATE INDEX upload_part_upload ON upload_part(upload);"
+    "CREATE INDEX upload_part_blob ON upload_part(blob);"
+
+    "CREATE TABLE ftjob(" ROW "created_at INTEGER NOT NULL, started_at INTEGER, "
+    "finished_at INTEGER, estimated_finish INTEGER, status TEXT NOT NULL, model TEXT NOT NULL, "
+    "fine_tuned_model TEXT, training_file TEXT NOT NULL, validation_file TEXT, "
+    "training_blob TEXT NOT NULL, validation_blob TEXT, method TEXT NOT NULL, method_json TEXT, "
+    "given_epochs INTEGER, given_batch INTEGER, given_rate REAL, given_beta REAL, "
+    "epochs INTEGER, batch INTEGER, rate REAL, beta REAL, seed INTEGER NOT NULL, suffix TEXT, "
+    "metadata TEXT, integrations TEXT, error_code TEXT, error_message TEXT, error_param TEXT, "
+    "result_file TEXT, trained_tokens INTEGER, step INTEGER NOT NULL DEFAULT 0, "
+    "steps INTEGER NOT NULL DEFAULT 0, claim INTEGER NOT NULL DEFAULT 0, "
+    "crashes INTEGER NOT NULL DEFAULT 0, worker_pid INTEGER) STRICT;"
+    "CREATE INDEX ftjob_status ON ftjob(status);"
+    "CREATE TABLE ftevent(" ROW "created_at INTEGER NOT NULL, "
+    "job TEXT NOT NULL REFERENCES ftjob(id), level TEXT NOT NULL, type TEXT NOT NULL, "
+    "message TEXT NOT NULL, data TEXT, once TEXT) STRICT;"
+    "CREATE INDEX ftevent_job ON ftevent(job);"
+    "CREATE UNIQUE INDEX ftevent_once ON ftevent(job, once);"
+    "CREATE TABLE ftcheckpoint(" ROW "created_at INTEGER NOT NULL, "
+    "job TEXT NOT NULL REFERENCES ftjob(id), model TEXT NOT NULL, step INTEGER NOT NULL, "
+    "metrics TEXT NOT NULL, UNIQUE(job, step)) STRICT;"
+    "CREATE TABLE permission(" ROW "created_at INTEGER NOT NULL, checkpoint TEXT NOT NULL, "
+    "project TEXT NOT NULL) STRICT;"
+    "CREATE INDEX permission_checkpoint ON permission(checkpoint);"
+
+    "CREATE TABLE model(" ROW "created_at INTEGER NOT NULL, kind TEXT NOT NULL, "
+    "base TEXT NOT NULL, adapter TEXT NOT NULL, job TEXT, parent TEXT, step INTEGER) STRICT;"
+    "CREATE INDEX model_parent ON model(parent);"
+    "CREATE TABLE route(" ROW "created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, "
+    "target TEXT NOT NULL) STRICT;"
+
+    "CREATE TABLE api_key(" ROW "created_at INTEGER NOT NULL, name TEXT, "
+    "hash TEXT NOT NULL UNIQUE, hint TEXT NOT NULL, scopes INTEGER NOT NULL, "
+    "expires_at INTEGER, revoked_at INTEGER, last_used_at INTEGER) STRICT;"
+
+    "CREATE TABLE completion(" ROW "created_at INTEGER NOT NULL, model TEXT NOT NULL, "
+    "request TEXT NOT NULL, response TEXT NOT NULL, metadata TEXT) STRICT;"
+
+    "CREATE TABLE batch(" ROW "created_at INTEGER NOT NULL, endpoint TEXT NOT NULL, "
+    "completion_window TEXT NOT NULL, input_file TEXT NOT NULL, model TEXT, "
+    "status TEXT NOT NULL, output_file TEXT, error_file TEXT, errors TEXT, usage TEXT, "
+    "metadata TEXT, output_expires_after INTEGER, total INTEGER NOT NULL DEFAULT 0, "
+    "completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0, "
+    "in_progress_at INTEGER, expires_at INTEGER, finalizing_at INTEGER, completed_at INTEGER, "
+    "failed_at INTEGER, expired_at INTEGER, cancelling_at INTEGER, cancelled_at INTEGER) STRICT;"
+
+    "CREATE TABLE webhook(" ROW "created_at INTEGER NOT NULL, url TEXT NOT NULL, "
+    "secret TEXT NOT NULL) STRICT;"
+    "CREATE TABLE outbox(" ROW "created_at INTEGER NOT NULL, event TEXT NOT NULL, "
+    "endpoint TEXT NOT NULL, payload TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, "
+    "next_attempt_at INTEGER, delivered_at INTEGER, UNIQUE(event, endpoint)) STRICT;"
+    "CREATE INDEX outbox_due ON outbox(next_attempt_at);"
+    "CREATE TABLE delivery(seq INTEGER PRIMARY KEY AUTOINCREMENT, "
+    "outbox TEXT NOT NULL REFERENCES outbox(id) ON DELETE CASCADE, at INTEGER NOT NULL, "
+    "http_status INTEGER, message TEXT) STRICT;"
+    "CREATE INDEX delivery_outbox ON delivery(outbox);";
+
+const char *const store_migrations[] = {first};
+const int store_migration_count = sizeof store_migrations / sizeof *store_migrations;
