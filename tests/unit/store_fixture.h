@@ -19,10 +19,9 @@ struct fixture {
 };
 
 static inline int fixture_open(void **state) {
-    static int number;
-    char name[32];
+    char name[ID_SIZE];
     struct fixture *f = mem_zalloc(1, sizeof *f);
-    snprintf(name, sizeof name, "catalog-%d", ++number);
+    id_new("catalog-", name);
     f->home = path_join(unit_dir(), name);
     arena_init(&f->mem, 64 << 20);
     *state = f;
