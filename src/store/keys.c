@@ -28,7 +28,7 @@ static const struct table keys = {
 
 int keys_add(struct catalog *c, const struct api_key *new, char secret[KEY_SIZE], struct arena *mem,
              struct api_key *ret, struct err *err) {
-    char id[ID_SIZE], hint[16], hash[SHA256_HEX + 1], text[KEY_SIZE] = "sk-";
+    char id[ID_SIZE], hint[KEY_SIZE], hash[SHA256_HEX + 1], text[KEY_SIZE] = "sk-";
     id_new("key_", id);
     id_random(text + 3, KEY_RANDOM);
     snprintf(hint, sizeof hint, "sk-...%s", text + 3 + KEY_RANDOM - 4);
