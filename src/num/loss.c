@@ -24,6 +24,13 @@ struct block {
     const struct ops_kernels *k;
 };
 
+static bool is_first_largest(const float *x, int64_t at, float top) {
+    if (!(x[at] == top)) return false;
+    for (int64_t i = 0; i < at; i++)
+        if (x[i] == top) return false;
+    return true;
+}
+
 static void loss_row(void *ctx, int64_t i) {
     const struct block *b = ctx;
     const struct loss *l = b->l;
@@ -32,6 +39,7 @@ static void loss_row(void *ctx, int64_t i) {
     float *x = b->logits + i * l->vocab, top = b->k->max(x, l->vocab);
     double lse = (double)top + log(b->k->sum_exp(x, l->vocab, top));
     if (l->nll) l->nll[row] = (float)(lse - (double)x[target]);
+    if (l->correct) l->correct[row] = is_first_largest(x, target, top);
     if (!b->gradient) return;
     float factor = (l->weight ? l->weight[row] : 1.0f) * l->grad_scale;
     b->k->softmax(x, l->vocab, (float)lse, factor);

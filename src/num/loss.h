@@ -17,6 +17,8 @@ struct loss {
     float *nll;            /* (rows) out: -log p(target), unweighted; or NULL */
     float *dhidden;        /* (rows, dim) out, written; NULL: forward only */
     float *dhead;          /* (vocab, dim) +=; NULL: frozen */
+    uint8_t *correct;      /* (rows) out: 1 where the target's logit is the largest (the first of
+                              equal ones counts), else 0; or NULL */
 };
 /* With dhidden and dhead NULL no gradient is computed: log-probabilities of given tokens are -nll.
  * `nll` may be NULL. A NaN or infinite logit makes its row's nll NaN. */
