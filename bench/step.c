@@ -72,12 +72,12 @@ static void loss_make(struct step *s) {
 }
 
 static void pass(struct step *s) {
-    double loss = 0;
+    struct net_sums sums = {0};
     net_run(
         s->net,
         &(struct net_batch){
             .rows = s->list, .count = s->size.rows, .grad_scale = 1e-3f, .backward = s->backward},
-        &loss);
+        &sums);
 }
 
 static void loss_alone(struct step *s) { loss_run(s->num, &s->loss); }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 struct tune_words { /* options that are words, before they are understood */
-    const char *method, *schedule, *targets, *dtype, *base;
+    const char *method, *schedule, *targets, *dtype, *base, *keep;
     bool shuffle;
 };
 
@@ -28,6 +28,10 @@ static int words_parse(const struct tune_words *w, struct train_options *o, stru
     else if (strcmp(w->schedule, "cosine") != 0)
         return err_set(err, ERR_USAGE, "--schedule is cosine, linear or constant, not \"%s\"",
                        w->schedule);
+    if (strcmp(w->keep, "last") == 0)
+        o->keep_last = true;
+    else if (strcmp(w->keep, "best") != 0)
+        return err_set(err, ERR_USAGE, "--keep is best or last, not \"%s\"", w->keep);
     o->no_shuffle = !w->shuffle;
     o->dtype_auto = w->dtype == NULL;
     if (w->dtype && strcmp(w->dtype, "bf16") == 0)
@@ -71,7 +75,7 @@ int cmd_tune(int argc, char **argv) {
                               .clip = -1,
                               .holdout = -1,
                               .seed = 42};
-    struct tune_words w = {.method = "lora", .schedule = "cosine", .shuffle = true};
+    struct tune_words w = {.method = "lora", .schedule = "cosine", .keep = "best", .shuffle = true};
     struct opt list[] = {
         {"base", "MODEL", OPT_STR, &w.base, "directory, GGUF file or known name", 0, NULL},
         {"data", "FILE", OPT_STR, &o.data, "JSONL: messages, prompt/completion or text", 0, NULL},
@@ -100,6 +104,10 @@ int cmd_tune(int argc, char **argv) {
         {"steps", "N", OPT_I64, &o.steps, "exactly N steps on all rows", 1, NULL},
         {"holdout", "FRACTION", OPT_DOUBLE, &o.holdout,
          "of the rows to judge by (default: from their number; 0: none)", 0, NULL},
+        {"keep", "best|last", OPT_STR, &w.keep,
+         "of the weights (default: best); last: no early stop", 0, NULL},
+        {"keep-epochs", "N", OPT_I64, &o.keep_epochs,
+         "adapters of the last N epoch ends stay in DIR/epochs", 1, NULL},
         {"batch-size", "B", OPT_I64, &o.batch_size, "rows in a step", 1, NULL},
         {"shuffle", "0|1", OPT_BOOL, &w.shuffle, "0: rows in file order", 0, NULL},
         {"max-length", "L", OPT_I64, &o.max_length,

@@ -51,6 +51,7 @@ static void list_rows(const struct tune_view *v, const char *of, enum train_find
 static void on_plan(void *ctx, const struct train_plan *p) {
     struct tune_view *v = ctx;
     char time[32], memory[32];
+    if (p->resumed) return;
     format_seconds(p->seconds, time, sizeof time);
     format_bytes((double)p->peak_bytes, memory, sizeof memory);
     fprintf(stderr, "plan\n");
@@ -100,12 +101,12 @@ static void on_step(void *ctx, const struct train_step *s) {
             (long long)s->steps, s->loss, s->lr, s->tokens_per_second);
 }
 
-static void on_valid(void *ctx, int64_t step, double loss, bool best) {
+static void on_valid(void *ctx, const struct train_valid *valid) {
     struct tune_view *v = ctx;
-    v->last_valid = loss;
+    v->last_valid = valid->loss;
     if (!v->live)
-        fprintf(stderr, "step %lld  held-out loss %.4f%s\n", (long long)step, loss,
-                best ? "  (best so far)" : "");
+        fprintf(stderr, "step %lld  held-out loss %.4f%s\n", (long long)valid->step, valid->loss,
+                valid->best ? "  (best so far)" : "");
 }
 
 static void on_note(void *ctx, const char *text) {
@@ -131,7 +132,9 @@ void tune_view_end(struct tune_view *v, const struct train_result *r) {
     fprintf(stderr, "done in %s, peak memory %s%s: loss %.4f -> %.4f", time, memory,
             r->stopped_early ? ", stopped early" : "", r->first_loss, r->last_loss);
     if (!isnan(r->best_valid))
-        fprintf(stderr, ", held-out %.4f at step %lld (kept)", r->best_valid,
-                (long long)r->best_step);
+        fprintf(stderr,
+                r->kept_best ? ", held-out %.4f at step %lld (kept)"
+                             : ", held-out at best %.4f at step %lld, the last kept",
+                r->best_valid, (long long)r->best_step);
     fprintf(stderr, "\nwrote %s\n", v->out);
 }

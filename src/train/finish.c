@@ -19,7 +19,8 @@
 #define SHARD_BYTES ((int64_t)4 << 30)
 
 static const float *final_values(const struct trainer *t) {
-    return t->state.best_step > 0 ? t->params.best : t->params.value;
+    bool best = t->params.best && t->state.best_step > 0;
+    return best ? t->params.best : t->params.value;
 }
 
 static struct tensor_out *tensor_list(const struct trainer *t, const float *values) {
@@ -73,7 +74,7 @@ static int adapter_reads_back(const struct trainer *t, struct err *err) {
     return rc;
 }
 
-static int write_adapter(struct trainer *t, struct err *err) {
+int adapter_write(const struct trainer *t, const char *dir, const float *values, struct err *err) {
     const struct train_options *o = &t->job.o;
     struct adapter_meta meta = {.rank = o->rank,
                                 .alpha = o->alpha,
@@ -82,17 +83,21 @@ static int write_adapter(struct trainer *t, struct err *err) {
                                 .targets = o->targets,
                                 .base_path = o->base,
                                 .hashes = t->job.hashes};
-    struct tensor_out *list = tensor_list(t, final_values(t));
-    char *path = trainer_path(t, "adapter_model.safetensors");
+    struct tensor_out *list = tensor_list(t, values);
+    char *path = path_join(dir, "adapter_model.safetensors");
     json_t *metadata = json_pack("{s:s}", "format", "pt");
     int rc = safetensors_write(path, list, t->params.count, metadata, err);
-    if (!rc) rc = adapter_config_save(t->job.o.out, &meta, err);
-    params_drop_moments(&t->params); /* reading back takes less than they did */
-    if (!rc) rc = adapter_reads_back(t, err);
+    if (!rc) rc = adapter_config_save(dir, &meta, err);
     json_decref(metadata);
     mem_free(path);
     mem_free(list);
     return rc;
+}
+
+static int write_result_adapter(struct trainer *t, struct err *err) {
+    int rc = adapter_write(t, t->job.o.out, final_values(t), err);
+    params_drop_moments(&t->params); /* reading back takes less than they did */
+    return rc ? rc : adapter_reads_back(t, err);
 }
 
 /* --- the model --- */
@@ -171,7 +176,7 @@ static int write_plot(struct trainer *t, struct err *err) {
                             .step_count = steps.count,
                             .valid = valid.list,
                             .valid_count = valid.count,
-                            .best_step = t->state.best_step,
+                            .best_step = t->params.best ? t->state.best_step : 0,
                             .title = "loss"},
              &svg);
     if (!rc) rc = file_write_atomic(path, buf_view(&svg), err);
@@ -227,8 +232,7 @@ out:
     return rc;
 }
 
-static int check_values(const struct trainer *t, struct err *err) {
-    const float *values = final_values(t);
+int check_values(const struct trainer *t, const float *values, struct err *err) {
     for (int64_t i = 0; i < t->params.n; i++)
         if (!isfinite(values[i]))
             return err_set(err, ERR_INVALID,
@@ -240,8 +244,10 @@ static int check_values(const struct trainer *t, struct err *err) {
 
 int finish_job(struct trainer *t, struct err *err) {
     int rc = metrics_sync(&t->metrics, err);
-    if (!rc) rc = check_values(t, err);
-    if (!rc) rc = t->job.o.method == TRAIN_LORA ? write_adapter(t, err) : write_model(t, err);
+    if (!rc) rc = check_values(t, final_values(t), err);
+    if (!rc) rc = epochs_prune(t, err);
+    if (!rc)
+        rc = t->job.o.method == TRAIN_LORA ? write_result_adapter(t, err) : write_model(t, err);
     if (!rc) rc = write_plot(t, err);
     if (!rc) rc = write_result(t, err);
     if (!rc) rc = checkpoint_remove(t, err);

@@ -14,7 +14,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define JOB_FORMAT 2
+#define JOB_FORMAT 3
+#define JOB_FORMAT_OLDEST 2 /* without the keys that came later: they are 0 */
 #define JOB_JSON_MAX ((size_t)1 << 20)
 #define ALL_TARGETS ((1u << LIN_COUNT) - 1)
 #define VALIDATIONS 10 /* in a run, about */
@@ -74,6 +75,10 @@ int job_check(const struct train_options *o, struct err *err) {
                        "--init is an adapter to start from; it does not go with --method full");
     if (o->method == TRAIN_LORA && o->from_scratch)
         return err_set(err, ERR_USAGE, "training from scratch needs --method full");
+    if (o->method == TRAIN_FULL && o->keep_epochs > 0)
+        return err_set(err, ERR_USAGE,
+                       "--keep-epochs keeps adapters; it does not go with "
+                       "--method full");
     return 0;
 }
 
@@ -157,7 +162,7 @@ int job_resolve(struct job *j, const struct model_config *c, int64_t rows,
         o->rank = 0;
         o->alpha = o->dropout = 0;
     }
-    if (o->lr <= 0) o->lr = default_rate(j, c);
+    if (o->lr <= 0) o->lr = default_rate(j, c) * (o->lr_factor > 0 ? o->lr_factor : 1);
     if (o->weight_decay < 0) o->weight_decay = 0.01;
     if (o->clip < 0) o->clip = 1.0;
     if (o->batch_size <= 0) o->batch_size = class->batch;
@@ -185,6 +190,17 @@ void job_resolve_steps(struct job *j, int64_t train_rows) {
     j->valid_every = !judged ? 0 : every < j->epoch_steps ? every : j->epoch_steps;
 }
 
+bool job_judges_regularly_at(const struct job *j, int64_t step) {
+    return j->valid_every > 0 && (step == j->steps || step % j->valid_every == 0);
+}
+
+bool job_judges_at(const struct job *j, int64_t step) {
+    bool kept = j->o.keep_epochs > 0 && step % j->epoch_steps == 0;
+    return job_judges_regularly_at(j, step) || (j->valid_every > 0 && kept);
+}
+
+bool job_keeps_best(const struct job *j) { return j->valid_every > 0 && !j->o.keep_last; }
+
 /* --- the directory --- */
 
 static bool has(const char *out, const char *name) {
@@ -199,8 +215,8 @@ static bool is_leftover(const char *name) {
     return at && at[5] && strspn(at + 5, "0123456789") == strlen(at + 5);
 }
 
-/* what a killed process was writing */
-static int remove_leftovers(const char *dir, struct err *err) {
+/* what a killed process was writing; of directories where only ours are */
+static int remove_leftovers(const char *dir, bool dirs, struct err *err) {
     char **names = NULL;
     size_t count = 0;
     if (!dir_exists(dir)) return 0;
@@ -209,6 +225,7 @@ static int remove_leftovers(const char *dir, struct err *err) {
         if (!is_leftover(names[i])) continue;
         char *path = path_join(dir, names[i]);
         if (file_exists(path)) rc = file_remove(path, err);
+        if (dirs && dir_exists(path)) rc = dir_remove_all(path, err);
         mem_free(path);
     }
     dir_list_free(names, count);
@@ -216,9 +233,11 @@ static int remove_leftovers(const char *dir, struct err *err) {
 }
 
 static int clean(const char *out, struct err *err) {
-    char *checkpoint = path_join(out, "checkpoint");
-    int rc = remove_leftovers(out, err);
-    if (!rc) rc = remove_leftovers(checkpoint, err);
+    char *checkpoint = path_join(out, "checkpoint"), *epochs = path_join(out, "epochs");
+    int rc = remove_leftovers(out, false, err);
+    if (!rc) rc = remove_leftovers(checkpoint, false, err);
+    if (!rc) rc = remove_leftovers(epochs, true, err);
+    mem_free(epochs);
     mem_free(checkpoint);
     return rc;
 }
@@ -293,6 +312,8 @@ static const struct field fields[] = {
     FIELD("epochs", F_I64, o.epochs),
     FIELD("steps_given", F_I64, o.steps),
     FIELD("holdout", F_DOUBLE, o.holdout),
+    FIELD("keep_last", F_BOOL, o.keep_last),
+    FIELD("keep_epochs", F_I64, o.keep_epochs),
     FIELD("batch_size", F_I64, o.batch_size),
     FIELD("no_shuffle", F_BOOL, o.no_shuffle),
     FIELD("max_length", F_I64, o.max_length),
@@ -396,8 +417,9 @@ static int job_sane(const struct job *j, const char *where, struct err *err) {
     const struct train_options *o = &j->o;
     bool ok = o->base && o->data && j->steps > 0 && j->epoch_steps > 0 && o->batch_size > 0 &&
               j->micro_tokens > 0 && j->valid_every >= 0 && o->max_length >= 2 &&
-              o->warmup_steps >= 0 && o->method <= TRAIN_FULL && o->schedule <= SCHEDULE_CONSTANT &&
-              o->dtype <= NUM_BF16 && (o->method == TRAIN_FULL || (o->rank > 0 && o->rank <= 1024));
+              o->warmup_steps >= 0 && o->keep_epochs >= 0 && o->method <= TRAIN_FULL &&
+              o->schedule <= SCHEDULE_CONSTANT && o->dtype <= NUM_BF16 &&
+              (o->method == TRAIN_FULL || (o->rank > 0 && o->rank <= 1024));
     return ok ? 0
               : err_set(err, ERR_CORRUPT, "\"%s\" is damaged; start the job again with attune tune",
                         where);
@@ -414,9 +436,9 @@ int job_load(const char *out, struct job *ret, struct err *err) {
                      "\"%s\" holds no tuning job (no job.json); attune tune starts one", out);
     if (!rc) rc = json_read_file(path, JOB_JSON_MAX, &root, err);
     if (!rc) rc = json_get_i64(root, "format", path, 0, INT32_MAX, &format, err);
-    if (!rc && format != JOB_FORMAT)
-        rc = err_set(err, ERR_UNSUPPORTED, "\"%s\" has format %lld; this program reads %d", path,
-                     (long long)format, JOB_FORMAT);
+    if (!rc && (format < JOB_FORMAT_OLDEST || format > JOB_FORMAT))
+        rc = err_set(err, ERR_UNSUPPORTED, "\"%s\" has format %lld; this program reads %d to %d",
+                     path, (long long)format, JOB_FORMAT_OLDEST, JOB_FORMAT);
     for (size_t i = 0; !rc && i < FIELD_COUNT; i++) rc = field_set(&j, &fields[i], root, path, err);
     if (!rc) rc = job_sane(&j, path, err);
     json_decref(root);

@@ -31,6 +31,13 @@ int job_resolve(struct job *j, const struct model_config *c, int64_t rows,
 /* What follows from the rows that are left to train on. */
 void job_resolve_steps(struct job *j, int64_t train_rows);
 
+/* Whether the rows to judge by are judged after this step: at regular ones, whose number without
+ * gain ends a job early, and where the adapter of an epoch is kept. */
+bool job_judges_at(const struct job *j, int64_t step);
+bool job_judges_regularly_at(const struct job *j, int64_t step);
+/* the best weights are kept apart */
+bool job_keeps_best(const struct job *j);
+
 /* OUT with its lock: one process at a time. Release by file_close. Where OUT was a job's before,
  * files that a killed process left half written are removed. */
 int job_lock(const char *out, int *ret_fd, struct err *err);

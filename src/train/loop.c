@@ -19,37 +19,39 @@
 #define CONFIG_MAX ((size_t)1 << 20)
 #define CHECKPOINT_SHARE 50.0 /* and at least this many times what one took */
 
+struct measures {
+    double loss, accuracy;
+};
+
 struct loop {
     struct trainer *t;
     double began, seconds_before; /* of earlier runs of this job */
     int64_t first_step, inputs;   /* tokens through the net since `began` */
     double saved_at, save_seconds;
+    struct measures step, valid; /* of the last step and judgement */
 };
 
-/* Rows through the net in micro-batches: returns sum of weight·nll. */
-static double run_rows(struct trainer *t, const struct sample *const *rows, int64_t count,
-                       struct net_batch *batch) {
-    double loss = 0;
+/* rows through the net in micro-batches */
+static struct measures run_rows(struct trainer *t, const struct sample *const *rows, int64_t count,
+                                struct net_batch *batch) {
+    struct net_sums sums = {0};
+    double weight = 0;
+    int64_t trained = 0;
+    for (int64_t i = 0; i < count; i++) {
+        weight += rows[i]->weight;
+        trained += rows[i]->trained;
+    }
+    batch->grad_scale = (float)(1.0 / weight);
     for (int64_t at = 0; at < count; at += batch->count) {
         struct micro m = micro_next(rows + at, count - at, t->job.micro_tokens, !t->size.dropout);
         batch->rows = rows + at;
         batch->first_row = at;
         batch->count = m.count;
         batch->shared = m.shared;
-        net_run(t->net, batch, &loss);
+        net_run(t->net, batch, &sums);
     }
-    return loss;
-}
-
-static double rows_weight(const struct sample *const *rows, int64_t count) {
-    double weight = 0;
-    for (int64_t i = 0; i < count; i++) weight += rows[i]->weight;
-    return weight;
-}
-
-static double validate(struct trainer *t) {
-    struct net_batch batch = {.grad_scale = 0};
-    return run_rows(t, t->valid, t->valid_count, &batch) / rows_weight(t->valid, t->valid_count);
+    return (struct measures){.loss = sums.loss / weight,
+                             .accuracy = (double)sums.correct / (double)trained};
 }
 
 /* --- one step --- */
@@ -64,6 +66,7 @@ static void report_step(struct loop *l, const struct metrics_step *m) {
                            .tokens = m->tokens,
                            .rows = m->rows,
                            .loss = m->loss,
+                           .accuracy = m->accuracy,
                            .lr = m->lr,
                            .grad_norm = m->grad_norm,
                            .seconds_left = spent / (double)done * (double)(t->job.steps - m->step),
@@ -82,20 +85,20 @@ static int diverged(const struct trainer *t, int64_t step, const char *what, dou
 static int train_step(struct loop *l, int64_t step, struct err *err) {
     struct trainer *t = l->t;
     int64_t count = trainer_step_rows(t, step), trained = 0;
-    double weight = rows_weight(t->step_rows, count);
     for (int64_t i = 0; i < count; i++) {
         trained += t->step_rows[i]->trained;
         l->inputs += sample_inputs(t->step_rows[i]);
     }
-    struct net_batch batch = {.grad_scale = (float)(1.0 / weight),
-                              .dropout = (float)t->job.o.dropout,
+    struct net_batch batch = {.dropout = (float)t->job.o.dropout,
                               .key = rng_hash(t->job.o.seed, (uint64_t)step),
                               .backward = true};
-    double loss = run_rows(t, t->step_rows, count, &batch) / weight;
+    l->step = run_rows(t, t->step_rows, count, &batch);
+    double loss = l->step.loss;
     struct metrics_step m = {.step = step,
                              .tokens = trained,
                              .rows = count,
                              .loss = loss,
+                             .accuracy = l->step.accuracy,
                              .lr = optim_lr(&t->optim, step)};
     m.grad_norm = optim_step(t->num, &t->optim, &t->params, step);
     if (!isfinite(loss)) return diverged(t, step, "loss", loss, err);
@@ -112,18 +115,23 @@ static int train_step(struct loop *l, int64_t step, struct err *err) {
 static int judge(struct loop *l, struct err *err) {
     struct trainer *t = l->t;
     struct train_state *s = &t->state;
-    double loss = validate(t);
-    if (!isfinite(loss)) return diverged(t, s->step, "held-out loss", loss, err);
-    bool best = isnan(s->best_valid) || loss < s->best_valid;
-    int rc = metrics_add_valid(&t->metrics, s->step, loss, err);
+    l->valid = run_rows(t, t->valid, t->valid_count, &(struct net_batch){0});
+    struct train_valid v = {.step = s->step, .loss = l->valid.loss, .accuracy = l->valid.accuracy};
+    if (!isfinite(v.loss)) return diverged(t, s->step, "held-out loss", v.loss, err);
+    v.best = isnan(s->best_valid) || v.loss < s->best_valid;
+    int rc = metrics_add_valid(&t->metrics, &v, err);
     if (rc) return rc;
-    if (best) {
-        s->best_valid = loss;
+    if (v.best) {
+        s->best_valid = v.loss;
         s->best_step = s->step;
-        memcpy(t->params.best, t->params.value, (size_t)t->params.n * sizeof *t->params.best);
+        if (t->params.best)
+            memcpy(t->params.best, t->params.value, (size_t)t->params.n * sizeof *t->params.best);
+        s->validations_without_gain = 0;
+    } else if (job_judges_regularly_at(&t->job, s->step)) {
+        s->validations_without_gain++;
     }
-    s->validations_without_gain = best ? 0 : s->validations_without_gain + 1;
-    if (t->events && t->events->valid) t->events->valid(t->events->ctx, s->step, loss, best);
+    if (t->events && t->events->valid) t->events->valid(t->events->ctx, &v);
+    if (t->job.o.keep_last) return 0;
     if (s->validations_without_gain < PATIENCE || s->step == t->job.steps) return 0;
     s->stopped_early = true;
     trainer_note(t, "stopped early at step %lld: no gain on held-out rows since step %lld",
@@ -148,6 +156,25 @@ static bool save_is_due(const struct loop *l) {
     return clock_seconds() - l->saved_at >= least;
 }
 
+/* Reported before the checkpoint that counts it as done: rather twice than never. */
+static int keep_epoch(struct loop *l, struct err *err) {
+    struct trainer *t = l->t;
+    char *dir = NULL;
+    int rc = epochs_keep(t, &dir, err);
+    bool judged = t->job.valid_every > 0;
+    if (!rc && t->events && t->events->epoch)
+        t->events->epoch(t->events->ctx,
+                         &(struct train_epoch){.epoch = t->state.step / t->job.epoch_steps,
+                                               .step = t->state.step,
+                                               .dir = dir,
+                                               .loss = l->step.loss,
+                                               .accuracy = l->step.accuracy,
+                                               .valid_loss = judged ? l->valid.loss : NAN,
+                                               .valid_accuracy = judged ? l->valid.accuracy : NAN});
+    mem_free(dir);
+    return rc;
+}
+
 static int run_steps(struct loop *l, bool *ret_interrupted, struct err *err) {
     struct trainer *t = l->t;
     struct train_state *s = &t->state;
@@ -158,10 +185,12 @@ static int run_steps(struct loop *l, bool *ret_interrupted, struct err *err) {
             return save(l, err);
         }
         rc = train_step(l, s->step + 1, err);
-        bool last = s->step == t->job.steps;
-        if (!rc && t->job.valid_every && (last || s->step % t->job.valid_every == 0))
-            rc = judge(l, err);
-        if (!rc && !last && save_is_due(l)) rc = save(l, err);
+        bool kept = t->job.o.keep_epochs > 0 && s->step % t->job.epoch_steps == 0;
+        if (!rc && job_judges_at(&t->job, s->step)) rc = judge(l, err);
+        if (!rc && kept) rc = keep_epoch(l, err);
+        if (rc || s->step == t->job.steps || s->stopped_early) break;
+        if (kept || save_is_due(l)) rc = save(l, err);
+        if (!rc && kept) rc = epochs_prune(t, err);
     }
     return rc ? rc : save(l, err); /* writing the result may fail, on a full disk for one */
 }
@@ -185,12 +214,21 @@ static int run_loop(struct trainer *t, struct train_result *ret, struct err *err
                                      .best_valid = s->best_valid,
                                      .peak_bytes = mem_rss_peak(),
                                      .seconds = s->seconds,
+                                     .kept_best = t->params.best != NULL && s->best_step > 0,
                                      .stopped_early = s->stopped_early,
                                      .interrupted = interrupted};
     return rc;
 }
 
 /* --- a new job --- */
+
+static int64_t job_tokens(struct trainer *t) {
+    const struct job *j = &t->job;
+    int64_t whole = j->steps / j->epoch_steps, tokens = whole * t->plan.tokens;
+    for (int64_t step = whole * j->epoch_steps + 1; step <= j->steps; step++)
+        for (int64_t i = trainer_step_rows(t, step); i > 0; i--) tokens += t->step_rows[i - 1]->n;
+    return tokens;
+}
 
 static void fill_plan(struct trainer *t) {
     const struct job *j = &t->job;
@@ -202,6 +240,8 @@ static void fill_plan(struct trainer *t) {
         p->trained_tokens += t->data.list[t->split.train[i]].trained;
     }
     p->steps = j->steps;
+    p->epoch_steps = j->epoch_steps;
+    p->job_tokens = job_tokens(t);
     p->epochs = j->o.epochs;
     p->batch_size = j->o.batch_size;
     p->rank = j->o.rank;
@@ -245,6 +285,10 @@ static int open_out(struct trainer *t, struct err *err) {
     return rc ? rc : job_lock(t->job.o.out, &t->lock, err);
 }
 
+static void report_plan(const struct trainer *t) {
+    if (t->events && t->events->plan) t->events->plan(t->events->ctx, &t->plan);
+}
+
 static int start_job(struct trainer *t, int threads, struct err *err) {
     struct job *j = &t->job;
     int rc = open_out(t, err);
@@ -269,9 +313,8 @@ static int start_job(struct trainer *t, int threads, struct err *err) {
     rc = plan_save(t, err);
     if (!rc) rc = open_metrics(t, err);
     if (!rc) rc = job_save(j, err);
-    if (rc) return rc;
-    if (t->events && t->events->plan) t->events->plan(t->events->ctx, &t->plan);
-    return 0;
+    if (!rc) report_plan(t);
+    return rc;
 }
 
 int train_run(const struct train_options *o, const struct train_events *events,
@@ -332,6 +375,9 @@ static int reopen_job(struct trainer *t, int threads, struct err *err) {
     if (!rc) rc = checkpoint_load(t, &found, err);
     if (!rc) rc = open_metrics(t, err);
     if (rc) return rc;
+    fill_plan(t);
+    t->plan.resumed = true;
+    report_plan(t);
     trainer_note(t, "going on after step %lld of %lld", (long long)t->state.step,
                  (long long)t->job.steps);
     return 0;
@@ -344,7 +390,10 @@ int train_resume(const char *out, int threads, const struct train_events *events
     int rc = job_load(out, &t.job, err);
     if (!rc) rc = job_lock(out, &t.lock, err);
     if (!rc) rc = finish_read(out, ret, &done, err);
-    if (!rc && done) trainer_note(&t, "the job is done already");
+    if (!rc && done) {
+        ret->kept_best = ret->best_step > 0 && !t.job.o.keep_last;
+        trainer_note(&t, "the job is done already");
+    }
     if (!rc && !done) rc = reopen_job(&t, threads, err);
     if (!rc && !done) rc = run_loop(&t, ret, err);
     trainer_close(&t);

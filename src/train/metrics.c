@@ -67,18 +67,19 @@ int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err
     buf_init(&b, 512);
     buf_printf(&b,
                "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%lld,"
-               "\"rows\":%lld}\n",
+               "\"rows\":%lld,\"accuracy\":%.9g}\n",
                (long long)s->step, s->loss, s->lr, s->grad_norm, (long long)s->tokens,
-               (long long)s->rows);
+               (long long)s->rows, s->accuracy);
     int rc = add(m, &b, err);
     buf_release(&b);
     return rc;
 }
 
-int metrics_add_valid(struct metrics *m, int64_t step, double loss, struct err *err) {
+int metrics_add_valid(struct metrics *m, const struct train_valid *v, struct err *err) {
     struct buf b;
     buf_init(&b, 512);
-    buf_printf(&b, "{\"step\":%lld,\"valid_loss\":%.9g}\n", (long long)step, loss);
+    buf_printf(&b, "{\"step\":%lld,\"valid_loss\":%.9g,\"valid_accuracy\":%.9g}\n",
+               (long long)v->step, v->loss, v->accuracy);
     int rc = add(m, &b, err);
     buf_release(&b);
     return rc;

@@ -5,6 +5,7 @@
 #define TRAIN_METRICS_H
 
 #include "base/err.h"
+#include "train/train.h"
 
 #include <stdint.h>
 
@@ -22,10 +23,10 @@ void metrics_close(struct metrics *m);
 /* all numbers finite */
 struct metrics_step {
     int64_t step, tokens, rows;
-    double loss, lr, grad_norm;
+    double loss, lr, grad_norm, accuracy;
 };
 int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err *err);
-int metrics_add_valid(struct metrics *m, int64_t step, double loss, struct err *err);
+int metrics_add_valid(struct metrics *m, const struct train_valid *v, struct err *err);
 int metrics_sync(struct metrics *m, struct err *err);
 
 #endif

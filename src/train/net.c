@@ -68,6 +68,7 @@ struct net {
     float *dp, *drop;    /* (T, ranks), (T, widest input) */
     float *xg, *hg, *dg; /* trained rows: (R, dim) */
     float *nll, *weight, *ones;
+    uint8_t *correct; /* (R) */
     int32_t *ids, *target, *position, *trained_row;
     struct attn_span *spans;
     float *kc, *vc, *dkc,
@@ -151,6 +152,7 @@ static void place(struct cursor *at, const struct model_config *c, const struct 
     n->dg = take_floats(at, s->trained, c->dim);
     n->nll = take_floats(at, s->trained, 1);
     n->weight = take_floats(at, s->trained, 1);
+    n->correct = take(at, s->trained, sizeof *n->correct);
     n->ones = take_floats(at, t, 1);
     n->target = take(at, s->trained, sizeof *n->target);
     n->trained_row = take(at, s->trained, sizeof *n->trained_row);
@@ -653,7 +655,8 @@ static void copy_rows(float *to, const float *from, const int32_t *rows, int64_t
 
 /* Loss of the trained rows; in training the gradient of the last layer's output into dx (which is
  * also where that output lies). */
-static void loss_of_rows(struct net *n, const struct net_batch *b, float *x, double *loss) {
+static void loss_of_rows(struct net *n, const struct net_batch *b, float *x,
+                         struct net_sums *sums) {
     const struct model_config *c = n->config;
     struct params *p = n->params;
     float eps = (float)c->norm_eps;
@@ -669,9 +672,13 @@ static void loss_of_rows(struct net *n, const struct net_batch *b, float *x, dou
                                     .weight = n->weight,
                                     .grad_scale = b->grad_scale,
                                     .nll = n->nll,
+                                    .correct = n->correct,
                                     .dhidden = b->backward ? n->dg : NULL,
                                     .dhead = b->backward ? grad_at(p, dhead) : NULL});
-    for (int64_t i = 0; i < n->trained; i++) *loss += (double)n->weight[i] * (double)n->nll[i];
+    for (int64_t i = 0; i < n->trained; i++) {
+        sums->loss += (double)n->weight[i] * (double)n->nll[i];
+        sums->correct += n->correct[i];
+    }
     if (!b->backward) return;
     memset(n->hg, 0, (size_t)(n->trained * c->dim) * sizeof *n->hg);
     rmsnorm_backward(n->num, n->hg, grad_at(p, p->final_norm), n->dg, n->xg, n->final_norm,
@@ -680,7 +687,7 @@ static void loss_of_rows(struct net *n, const struct net_batch *b, float *x, dou
     copy_rows(x, n->hg, n->trained_row, n->trained, c->dim, true);
 }
 
-void net_run(struct net *n, const struct net_batch *b, double *loss) {
+void net_run(struct net *n, const struct net_batch *b, struct net_sums *sums) {
     const struct model_config *c = n->config;
     batch_lay_out(n, b);
     embedding_forward(n->num, n->x[0], n->embedding, n->ids, n->tokens, c->dim);
@@ -690,7 +697,7 @@ void net_run(struct net *n, const struct net_batch *b, double *loss) {
         n->held = l;
     }
     float *dx = n->x[c->layers];
-    loss_of_rows(n, b, dx, loss);
+    loss_of_rows(n, b, dx, sums);
     if (!b->backward) return;
     for (int64_t l = c->layers - 1; l >= 0; l--) layer_backward(n, l, dx);
     if (n->params->embedding < 0) return;

@@ -55,8 +55,12 @@ struct net_batch {
     uint64_t key;      /* of this step's dropout masks */
     bool backward;     /* gradients are added to params->grad */
 };
-/* Adds weight·nll of the trained tokens, in order, to *loss. */
-void net_run(struct net *net, const struct net_batch *batch, double *loss);
+struct net_sums {    /* over trained tokens, in order */
+    double loss;     /* weight·nll */
+    int64_t correct; /* the target's logit is the largest */
+};
+/* Adds to *sums. */
+void net_run(struct net *net, const struct net_batch *batch, struct net_sums *sums);
 
 /* floating-point operations of one row without its first `shared` inputs, for the time in the plan
  */

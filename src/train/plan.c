@@ -88,7 +88,7 @@ static size_t scratch_guess(const struct trainer *t) {
 
 static size_t predicted_peak(const struct trainer *t) {
     size_t bytes = mem_rss_anon() + t->shared_bytes + mapped_weights(t) + scratch_guess(t);
-    bytes += params_bytes(&t->params, t->job.valid_every > 0);
+    bytes += params_bytes(&t->params, job_keeps_best(&t->job));
     return bytes + net_bytes(&t->config, &t->params, &t->size);
 }
 
@@ -145,20 +145,20 @@ static double job_flops(struct trainer *t) {
     double flops = 0;
     for (int64_t step = 1; step <= j->steps; step++)
         flops += rows_flops(t, t->step_rows, trainer_step_rows(t, step), true);
-    if (!j->valid_every) return flops;
-    double times = (double)((j->steps + j->valid_every - 1) / j->valid_every);
-    return flops + times * rows_flops(t, t->valid, t->valid_count, false);
+    int64_t judged = 0;
+    for (int64_t step = 1; step <= j->steps; step++) judged += job_judges_at(j, step);
+    return flops + (double)judged * rows_flops(t, t->valid, t->valid_count, false);
 }
 
 static void trial(struct trainer *t, const struct sample *const *rows, const struct micro *m) {
-    double loss = 0;
+    struct net_sums sums = {0};
     struct net_batch batch = {.rows = rows,
                               .count = m->count,
                               .shared = m->shared,
                               .grad_scale = 1.0f,
                               .dropout = (float)t->job.o.dropout,
                               .backward = true};
-    net_run(t->net, &batch, &loss);
+    net_run(t->net, &batch, &sums);
 }
 
 /* a short one where the net has room for how it is cut */

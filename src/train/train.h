@@ -2,9 +2,11 @@
  *
  *   OUT/job.json                 the whole job as given and as planned, written before step 1
  *   OUT/plan.json                what is known before step 1, with the numbers of all rows found
- *   OUT/checkpoint/              last complete checkpoint (weights, optimiser, cursor, best
- * weights) OUT/adapter_config.json, adapter_model.safetensors    the result (PEFT), or a model
- * directory OUT/loss.svg, OUT/metrics.jsonl
+ *   OUT/checkpoint/              last complete checkpoint (weights, optimiser, cursor, best ones)
+ *   OUT/epochs/step-N/           adapters of the last epoch ends, where asked for
+ *   OUT/adapter_config.json, adapter_model.safetensors, attune.json
+ *                                the result (PEFT), or a model directory
+ *   OUT/loss.svg, OUT/metrics.jsonl
  *
  * The result's bytes depend on the job alone (data, seed, options, kernel path), not on threads,
  * kills or time. `train` never prints: progress goes through the callback.
@@ -31,12 +33,15 @@ struct train_options {
     double dropout;   /* negative: auto */
     unsigned targets; /* bit per linear_kind; 0: all */
     double lr;        /* (auto) */
+    double lr_factor; /* of the rate that auto chooses; 0: 1 */
     enum train_schedule schedule;
     int64_t warmup_steps;  /* negative: auto */
     double weight_decay;   /* negative: auto, 0.01 */
     double clip;           /* negative: auto, 1.0; 0: off */
     int64_t epochs, steps; /* (auto); steps > 0: exactly that many on all rows */
     double holdout;        /* negative: auto; 0: nothing held out */
+    bool keep_last;        /* judge, but never stop early, and keep the last step's weights */
+    int64_t keep_epochs;   /* adapters of so many last epoch ends stay in OUT/epochs; lora only */
     int64_t batch_size;    /* rows per step (auto) */
     bool no_shuffle;
     int64_t max_length; /* (auto) the model's, at most 4096 */
@@ -67,11 +72,13 @@ struct row_numbers {
 
 /* What is known before step 1. Printed by the caller, kept in plan.json. */
 struct train_plan {
-    int64_t rows, held_out, steps, epochs, batch_size, rank;
-    int64_t tokens, trained_tokens;                /* of an epoch */
+    int64_t rows, held_out, steps, epoch_steps, epochs, batch_size, rank;
+    int64_t tokens, trained_tokens;                /* of an epoch: all of them, targets alone */
+    int64_t job_tokens;                            /* as tokens, over all steps */
     const struct row_numbers *found, *valid_found; /* (FOUND_COUNT) in --data, --valid; borrowed */
     int64_t micro_tokens;                          /* tokens in one forward/backward */
     bool recompute;    /* layer activations are computed again in the backward pass */
+    bool resumed;      /* from train_resume: nothing was predicted, the next two are 0 */
     size_t peak_bytes; /* predicted resident peak, mapped weights included */
     double seconds;    /* predicted, after calibration */
     double lr, alpha, dropout;
@@ -82,13 +89,31 @@ struct train_plan {
 struct train_step {
     int64_t step, steps, tokens, rows;
     double loss, lr, grad_norm, seconds_left, tokens_per_second;
+    double accuracy; /* share of the trained tokens that the model would have chosen itself, each
+                        after the true ones before it; before this step's update, as the loss */
+};
+
+struct train_valid { /* of all rows to judge by */
+    int64_t step;
+    double loss, accuracy;
+    bool best; /* the lowest loss so far */
+};
+
+/* The adapter at the end of an epoch: `dir` is complete and stays until keep_epochs newer ones are
+ * there. Reported at least once: a job that goes on after a kill may repeat the last one. */
+struct train_epoch {
+    int64_t epoch, step;
+    const char *dir;
+    double loss, accuracy;             /* of its last step */
+    double valid_loss, valid_accuracy; /* NaN without rows to judge by */
 };
 
 struct train_events {
     void *ctx;
-    void (*plan)(void *ctx, const struct train_plan *plan);
+    void (*plan)(void *ctx, const struct train_plan *plan); /* before the first step of a run */
     void (*step)(void *ctx, const struct train_step *step);
-    void (*valid)(void *ctx, int64_t step, double loss, bool best);
+    void (*valid)(void *ctx, const struct train_valid *valid);
+    void (*epoch)(void *ctx, const struct train_epoch *epoch);
     void (*note)(void *ctx, const char *text); /* early stop, resumed at, calibrating ... */
 };
 
@@ -97,6 +122,7 @@ struct train_result {
     double first_loss, last_loss, best_valid; /* best_valid: NaN when nothing was held out */
     size_t peak_bytes;
     double seconds;
+    bool kept_best;                  /* the weights are those of best_step, else of the last */
     bool stopped_early, interrupted; /* interrupted: *stop was set; resume goes on */
 };
 

@@ -215,7 +215,7 @@ static int first_values(struct trainer *t, struct err *err) {
 
 int trainer_allocate(struct trainer *t, struct err *err) {
     const struct train_options *o = &t->job.o;
-    int rc = params_allocate(&t->params, t->job.valid_every > 0, err);
+    int rc = params_allocate(&t->params, job_keeps_best(&t->job), err);
     if (!rc) rc = first_values(t, err);
     if (!rc) rc = net_open(t->num, &t->weights, &t->params, &t->size, &t->net, err);
     t->optim = (struct optim){.lr = o->lr,

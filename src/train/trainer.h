@@ -80,8 +80,17 @@ bool checkpoint_exists(const struct trainer *t);
 int checkpoint_load(struct trainer *t, bool *ret_found, struct err *err);
 int checkpoint_remove(struct trainer *t, struct err *err);
 
+/* epochs.c: OUT/epochs/step-N. keep: *ret_dir is the directory, caller frees. prune: all but the
+ * last keep_epochs go; only once a checkpoint is there that is newer than they are. */
+int epochs_keep(struct trainer *t, char **ret_dir, struct err *err);
+int epochs_prune(const struct trainer *t, struct err *err);
+
 /* finish.c: the result's files, the plot, result.json last */
 int finish_job(struct trainer *t, struct err *err);
+/* adapter_model.safetensors, adapter_config.json and attune.json into `dir`, which exists */
+int adapter_write(const struct trainer *t, const char *dir, const float *values, struct err *err);
+/* ERR_INVALID where a trained weight is not finite */
+int check_values(const struct trainer *t, const float *values, struct err *err);
 /* result.json of a job that is done; *ret_found false when there is none */
 int finish_read(const char *out, struct train_result *ret, bool *ret_found, struct err *err);
 

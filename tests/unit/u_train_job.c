@@ -37,6 +37,17 @@ static char *data_file(const char *name, int rows) {
     return path;
 }
 
+static char *texts(const char *name, int rows) {
+    char *path = in_dir(name);
+    struct buf b;
+    struct err err;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < rows; i++) buf_printf(&b, "{\"text\":\"%d-and-so-on\"}\n", 10 + i);
+    assert_int_equal(file_write_atomic(path, buf_view(&b), &err), 0);
+    buf_release(&b);
+    return path;
+}
+
 static struct train_options options(const char *data, const char *out) {
     return (struct train_options){.base = BASE,
                                   .data = data,
@@ -88,6 +99,27 @@ static int lines(const struct buf *b) {
     return n;
 }
 
+/* every line has one, of its trained tokens */
+static void expect_accuracies(const struct buf *metrics) {
+    for (size_t at = 0; at < metrics->n;) {
+        json_t *line;
+        struct err err;
+        size_t n = (size_t)((const char *)memchr(metrics->p + at, '\n', metrics->n - at) -
+                            (metrics->p + at));
+        assert_int_equal(json_read((struct str){metrics->p + at, n}, "line", &line, &err), 0);
+        bool step = json_object_get(line, "loss") != NULL;
+        const json_t *share = json_object_get(line, step ? "accuracy" : "valid_accuracy");
+        double x = json_number_value(share);
+        assert_true(json_is_number(share) && x >= 0 && x <= 1);
+        if (step) {
+            double correct = x * json_number_value(json_object_get(line, "tokens"));
+            assert_true(fabs(correct - round(correct)) < 1e-6);
+        }
+        json_decref(line);
+        at += n + 1;
+    }
+}
+
 static void a_job_learns_and_leaves_its_files(void **state) {
     (void)state;
     char *data = data_file("learn.jsonl", 40), *out = in_dir("learn");
@@ -101,6 +133,7 @@ static void a_job_learns_and_leaves_its_files(void **state) {
     assert_true(r.best_valid > 0 && r.best_step > 0);
     struct buf metrics = file_bytes(out, "metrics.jsonl"), svg = file_bytes(out, "loss.svg");
     assert_int_equal(lines(&metrics), 48 + 10);
+    expect_accuracies(&metrics);
     assert_non_null(strstr(svg.p, "held-out loss"));
     char *checkpoint = path_join(out, "checkpoint");
     assert_false(dir_exists(checkpoint));
@@ -125,6 +158,139 @@ static void threads_and_runs_give_the_same_bytes(void **state) {
     mem_free(a);
     mem_free(b);
     mem_free(data);
+}
+
+/* --- which weights are kept --- */
+
+static void the_last_weights_are_kept_where_asked(void **state) {
+    (void)state;
+    char *data = data_file("last.jsonl", 30), *other = texts("last-valid.jsonl", 15);
+    char *judged = in_dir("last-judged"), *plain = in_dir("last-plain"),
+         *best = in_dir("last-best");
+    struct train_options o = options(data, best);
+    struct train_result r;
+    o.epochs = 6;
+    o.lr = 0.3; /* the loss of other rows soon rises */
+    o.valid = other;
+    must_run(&o, &r);
+    assert_true(r.stopped_early && r.kept_best);
+    o.out = judged;
+    o.keep_last = true;
+    must_run(&o, &r);
+    assert_false(r.stopped_early || r.kept_best);
+    assert_int_equal(r.steps, 6 * 8);
+    assert_true(r.best_valid > 0 && r.best_step < r.steps);
+    o.out = plain;
+    o.valid = NULL;
+    o.holdout = 0;
+    must_run(&o, &r);
+    assert_int_equal(r.steps, 6 * 8);
+    expect_same_file(judged, plain, "adapter_model.safetensors");
+    mem_free(best);
+    mem_free(plain);
+    mem_free(judged);
+    mem_free(other);
+    mem_free(data);
+}
+
+static struct train_plan plan_seen;
+static void see_plan(void *ctx, const struct train_plan *plan) {
+    (void)ctx;
+    plan_seen = *plan;
+}
+
+static struct {
+    int64_t count, epoch, step;
+    double loss, valid_loss;
+} epochs_seen;
+
+static void see_epoch(void *ctx, const struct train_epoch *e) {
+    const char *out = ctx;
+    char name[64];
+    snprintf(name, sizeof name, "epochs/step-%d", (int)e->step);
+    char *dir = path_join(out, name);
+    assert_string_equal(e->dir, dir);
+    assert_true(e->accuracy >= 0 && e->accuracy <= 1);
+    assert_true(e->valid_accuracy >= 0 && e->valid_accuracy <= 1);
+    mem_free(dir);
+    epochs_seen.count++;
+    epochs_seen.epoch = e->epoch;
+    epochs_seen.step = e->step;
+    epochs_seen.loss = e->loss;
+    epochs_seen.valid_loss = e->valid_loss;
+}
+
+static void expect_names(const char *dir, const char *const *want, size_t n) {
+    char **names;
+    size_t count;
+    struct err err;
+    assert_int_equal(dir_list(dir, &names, &count, &err), 0);
+    assert_int_equal(count, n);
+    for (size_t i = 0; i < n; i++) assert_string_equal(names[i], want[i]);
+    dir_list_free(names, count);
+}
+
+static const char *const adapter_files[] = {"adapter_config.json", "adapter_model.safetensors",
+                                            "attune.json"};
+
+/* 30 rows, 6 of them held out: epochs of 6 steps */
+static void the_last_epochs_stay_as_adapters(void **state) {
+    (void)state;
+    static const char *const kept[] = {"step-12", "step-18"};
+    char *data = data_file("epochs.jsonl", 30), *out = in_dir("epochs"), *one = in_dir("epochs-1");
+    char *dir = path_join(out, "epochs"), *last = path_join(dir, "step-18"),
+         *before = path_join(dir, "step-12");
+    struct train_options o = options(data, out);
+    struct train_events events = {.ctx = out, .epoch = see_epoch, .plan = see_plan};
+    struct train_result r;
+    struct err err;
+    o.epochs = 3;
+    o.schedule = SCHEDULE_CONSTANT;
+    o.keep_last = true;
+    o.keep_epochs = 2;
+    memset(&epochs_seen, 0, sizeof epochs_seen);
+    if (train_run(&o, &events, NULL, &r, &err)) fail_msg("%s", err.msg);
+    assert_int_equal(plan_seen.epoch_steps, 6);
+    assert_int_equal(plan_seen.job_tokens, 3 * plan_seen.tokens);
+    assert_int_equal(epochs_seen.count, 3);
+    assert_int_equal(epochs_seen.epoch, 3);
+    assert_int_equal(epochs_seen.step, 18);
+    assert_true(epochs_seen.loss == r.last_loss && epochs_seen.valid_loss >= r.best_valid);
+    expect_names(dir, kept, 2);
+    expect_names(last, adapter_files, 3);
+    for (size_t i = 0; i < 3; i++) expect_same_file(last, out, adapter_files[i]);
+    o.out = one; /* at a constant rate the beginning of a job is a job of its own */
+    o.warmup_steps = plan_seen.warmup_steps;
+    o.epochs = 2;
+    must_run(&o, &r);
+    expect_same_file(before, one, "adapter_model.safetensors");
+    o.method = TRAIN_FULL;
+    assert_int_equal(train_run(&o, NULL, NULL, &r, &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "--keep-epochs"));
+    mem_free(before);
+    mem_free(last);
+    mem_free(dir);
+    mem_free(one);
+    mem_free(out);
+    mem_free(data);
+}
+
+static void expect_same_epochs(const char *a, const char *b) {
+    char *in_a = path_join(a, "epochs"), *in_b = path_join(b, "epochs"), **names;
+    size_t count;
+    struct err err;
+    assert_int_equal(dir_list(in_a, &names, &count, &err), 0);
+    expect_names(in_b, (const char *const *)names, count);
+    for (size_t i = 0; i < count; i++) {
+        char *x = path_join(in_a, names[i]), *y = path_join(in_b, names[i]);
+        for (size_t k = 0; k < 3; k++) expect_same_file(x, y, adapter_files[k]);
+        expect_names(y, adapter_files, 3);
+        mem_free(x);
+        mem_free(y);
+    }
+    dir_list_free(names, count);
+    mem_free(in_a);
+    mem_free(in_b);
 }
 
 /* --- kills --- */
@@ -162,6 +328,9 @@ static void killed_jobs_end_with_the_same_bytes(void **state) {
     rng_init(&rng, unit_seed());
     o.dropout = 0.1;
     o.checkpoint_seconds = 0.01;
+    o.epochs = 4;
+    o.keep_last = true;
+    o.keep_epochs = 2;
     must_run(&o, &r);
     unsigned whole_us = (unsigned)(r.seconds * 1e6) + 2000;
     o.out = killed;
@@ -172,6 +341,7 @@ static void killed_jobs_end_with_the_same_bytes(void **state) {
         done = child_works(&o, begin, us);
     }
     expect_same_job(whole, killed);
+    expect_same_epochs(whole, killed);
     mem_free(job);
     mem_free(whole);
     mem_free(killed);
@@ -193,6 +363,9 @@ static void an_interrupted_job_goes_on(void **state) {
     struct train_result r;
     struct err err;
     struct train_events events = {.step = stop_at_five};
+    o.epochs = 4;
+    o.keep_last = true;
+    o.keep_epochs = 3;
     must_run(&o, &r);
     o.out = stopped;
     o.metrics = user;
@@ -203,8 +376,11 @@ static void an_interrupted_job_goes_on(void **state) {
     assert_int_equal(train_run(&o, NULL, NULL, &r, &err),
                      ERR_CONFLICT); /* not twice into the same place */
     assert_non_null(strstr(err.msg, "attune resume"));
-    assert_int_equal(train_resume(stopped, 1, NULL, NULL, &r, &err), 0);
+    events = (struct train_events){.plan = see_plan};
+    assert_int_equal(train_resume(stopped, 2, &events, NULL, &r, &err), 0);
+    assert_true(plan_seen.resumed && plan_seen.epochs == 4 && plan_seen.job_tokens > 0);
     expect_same_job(whole, stopped);
+    expect_same_epochs(whole, stopped);
     struct buf ours = file_bytes(stopped, "metrics.jsonl"),
                theirs = file_bytes(unit_dir(), "stop-metrics.jsonl");
     assert_int_equal(ours.n, theirs.n);
@@ -278,12 +454,6 @@ static void every_micro_batch_is_tried_and_run(void **state) {
 
 /* --- memory --- */
 
-static struct train_plan plan_seen;
-static void see_plan(void *ctx, const struct train_plan *plan) {
-    (void)ctx;
-    plan_seen = *plan;
-}
-
 static void expect_peak_as_planned(const char *when) {
     double peak = (double)mem_rss_peak(), planned = (double)plan_seen.peak_bytes;
     if (peak > planned * 1.15)
@@ -313,17 +483,6 @@ static void a_large_adapter_keeps_to_the_plan(void **state) {
 }
 
 /* --- the plan --- */
-
-static char *texts(const char *name, int rows) {
-    char *path = in_dir(name);
-    struct buf b;
-    struct err err;
-    buf_init(&b, 1 << 20);
-    for (int i = 0; i < rows; i++) buf_printf(&b, "{\"text\":\"%d-and-so-on\"}\n", 10 + i);
-    assert_int_equal(file_write_atomic(path, buf_view(&b), &err), 0);
-    buf_release(&b);
-    return path;
-}
 
 static void expect_found(const json_t *plan, size_t at, const char *file, size_t rows) {
     const json_t *found = json_array_get(json_object_get(plan, "found"), at);
@@ -489,6 +648,7 @@ static void half_written_files_are_removed(void **state) {
     (void)state;
     static const struct str text = STR_LIT("half");
     char *data = data_file("left.jsonl", 30), *out = in_dir("left-over");
+    char *half = path_join(out, "epochs/step-4.tmp-6");
     struct train_options o = options(data, out);
     struct train_result r;
     struct err err;
@@ -496,14 +656,18 @@ static void half_written_files_are_removed(void **state) {
     write_file(out, "checkpoint/state.safetensors.tmp-123", text);
     write_file(out, "adapter_model.safetensors.tmp-45", text);
     write_file(out, "notes.tmp-mine", text);
+    assert_int_equal(dir_make(half, &err), 0);
+    write_file(half, "adapter_config.json", text);
     assert_int_equal(train_run(&o, NULL, NULL, &r, &err), ERR_CONFLICT);
     assert_false(there_is(out, "checkpoint/state.safetensors.tmp-123"));
+    assert_false(dir_exists(half));
     assert_false(there_is(out, "adapter_model.safetensors.tmp-45"));
     assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
     write_file(out, "adapter_model.safetensors.tmp-45", text);
     assert_int_equal(train_resume(out, 1, NULL, NULL, &r, &err), 0);
     assert_false(there_is(out, "adapter_model.safetensors.tmp-45"));
     assert_true(there_is(out, "notes.tmp-mine"));
+    mem_free(half);
     mem_free(out);
     mem_free(data);
 }
@@ -676,6 +840,8 @@ static void wrong_options_are_named(void **state) {
 
 UNIT_TESTS(train_job, cmocka_unit_test(a_job_learns_and_leaves_its_files),
            cmocka_unit_test(threads_and_runs_give_the_same_bytes),
+           cmocka_unit_test(the_last_weights_are_kept_where_asked),
+           cmocka_unit_test(the_last_epochs_stay_as_adapters),
            cmocka_unit_test(killed_jobs_end_with_the_same_bytes),
            cmocka_unit_test(an_interrupted_job_goes_on),
            cmocka_unit_test(every_micro_batch_is_tried_and_run),

@@ -171,7 +171,8 @@ static double step_gradient(struct bench *b, int64_t step, int64_t micro, float 
             at = (step - 1) % per_epoch * r->batch;
     int64_t count = r->count - at < r->batch ? r->count - at : r->batch;
     const struct sample *rows[ROWS_MAX];
-    double weight = 0, loss = 0;
+    double weight = 0;
+    struct net_sums sums = {0};
     for (int64_t i = 0; i < count; i++) rows[i] = &r->rows[at + i], weight += rows[i]->weight;
     for (int64_t i = 0; i < count; i += micro) {
         struct net_batch batch = {.rows = rows + i,
@@ -181,9 +182,9 @@ static double step_gradient(struct bench *b, int64_t step, int64_t micro, float 
                                   .dropout = dropout,
                                   .key = 99,
                                   .backward = true};
-        net_run(b->net, &batch, &loss);
+        net_run(b->net, &batch, &sums);
     }
-    return loss / weight;
+    return sums.loss / weight;
 }
 
 static double relative(const float *got, const float *want, int64_t n) {
@@ -323,7 +324,7 @@ static double shared_gradient(const struct setting *s, int64_t shared, bool use,
     bench_open(&b, s);
     const struct sample *rows[ROWS_MAX];
     int64_t count = 0;
-    double loss = 0;
+    struct net_sums sums = {0};
     for (int64_t i = 0; i < b.recipe.count && count < 4; i++) {
         struct sample *row = &b.recipe.rows[i];
         if (row->n < shared + 4) continue;
@@ -337,12 +338,12 @@ static double shared_gradient(const struct setting *s, int64_t shared, bool use,
                               .shared = use ? shared : 0,
                               .grad_scale = 0.1f,
                               .backward = true};
-    net_run(b.net, &batch, &loss);
+    net_run(b.net, &batch, &sums);
     *ret_n = b.params.n;
     *ret = mem_alloc((size_t)b.params.n * sizeof **ret);
     memcpy(*ret, b.params.grad, (size_t)b.params.n * sizeof **ret);
     bench_close(&b);
-    return loss;
+    return sums.loss;
 }
 
 static void shared_beginnings_change_rounding_only(void **state) {
