@@ -84,7 +84,7 @@ struct metric *metric_histogram(struct metrics *all, const char *name, const cha
 static struct sample *sample_of(struct metric *m, const char *labels) {
     for (size_t i = 0; i < m->count; i++)
         if (strcmp(m->samples[i].labels, labels) == 0) return &m->samples[i];
-    if (m->count == METRIC_SAMPLES_MAX && strcmp(labels, "overflow=\"1\"") != 0)
+    if (m->count >= METRIC_SAMPLES_MAX && strcmp(labels, "overflow=\"1\"") != 0)
         return sample_of(m, "overflow=\"1\"");
     mem_grow((void **)&m->samples, &m->cap, m->count + 1, sizeof *m->samples);
     struct sample *s = &m->samples[m->count++];

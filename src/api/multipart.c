@@ -140,8 +140,8 @@ static int part_begin(struct multipart *m, struct err *err) {
         const char *colon = line.n ? memchr(line.p, ':', line.n) : NULL;
         if (!colon) continue;
         struct str key = {line.p, (size_t)(colon - line.p)};
+        if (line.p[line.n - 1] == '\r') line.n--;
         struct str value = trimmed(str_from(line, key.n + 1));
-        if (value.n && value.p[value.n - 1] == '\r') value.n--;
         if (same_word(key, "content-disposition")) buf_str(&disposition, value);
         if (same_word(key, "content-type")) buf_str(&type, value);
     }

@@ -24,7 +24,7 @@ struct answer {
     struct buf head, body; /* body: chunks joined */
 };
 
-static int client_open(int port) {
+static inline int client_open(int port) {
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_port = htons((uint16_t)port),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -34,7 +34,7 @@ static int client_open(int port) {
     return fd;
 }
 
-static void client_send(int fd, const void *p, size_t n) {
+static inline void client_send(int fd, const void *p, size_t n) {
     const char *at = p;
     while (n) {
         ssize_t k = send(fd, at, n, MSG_NOSIGNAL);
@@ -44,10 +44,10 @@ static void client_send(int fd, const void *p, size_t n) {
     }
 }
 
-static void client_text(int fd, const char *z) { client_send(fd, z, strlen(z)); }
+static inline void client_text(int fd, const char *z) { client_send(fd, z, strlen(z)); }
 
 /* more bytes; false at the end of the connection */
-static bool client_more(int fd, struct buf *b) {
+static inline bool client_more(int fd, struct buf *b) {
     char piece[65536];
     struct pollfd p = {.fd = fd, .events = POLLIN};
     if (poll(&p, 1, CLIENT_WAIT_MS) != 1) fail_msg("no answer within the time limit");
@@ -56,18 +56,8 @@ static bool client_more(int fd, struct buf *b) {
     return n > 0;
 }
 
-/* the connection is closed without a byte more */
-static void client_expect_end(int fd) {
-    struct buf b;
-    buf_init(&b, 1 << 20);
-    while (client_more(fd, &b)) {
-    }
-    assert_int_equal(b.n, 0);
-    buf_release(&b);
-}
-
 /* value of a header, "" when absent; static memory */
-static const char *answer_header(const struct answer *a, const char *name) {
+static inline const char *answer_header(const struct answer *a, const char *name) {
     static char value[1000];
     size_t n = strlen(name);
     for (const char *at = strstr(a->head.p, "\r\n"); at; at = strstr(at, "\r\n")) {
@@ -84,7 +74,7 @@ static const char *answer_header(const struct answer *a, const char *name) {
 }
 
 /* joins chunks; true when the last one is there */
-static bool unchunk(const struct buf *raw, struct buf *out) {
+static inline bool unchunk(const struct buf *raw, struct buf *out) {
     const char *at = raw->p, *end = raw->p + raw->n;
     buf_clear(out);
     while (at && at < end) {
@@ -102,7 +92,7 @@ static bool unchunk(const struct buf *raw, struct buf *out) {
 }
 
 /* One answer; what comes behind it is an error of the test. `has_body` false: to HEAD. */
-static void answer_read(int fd, bool has_body, struct answer *a) {
+static inline void answer_read(int fd, bool has_body, struct answer *a) {
     struct buf raw, rest;
     const char *end = NULL;
     bool open = true;
@@ -145,14 +135,14 @@ static void answer_read(int fd, bool has_body, struct answer *a) {
     buf_release(&rest);
 }
 
-static void answer_release(struct answer *a) {
+static inline void answer_release(struct answer *a) {
     buf_release(&a->head);
     buf_release(&a->body);
 }
 
 /* a request on an open connection */
-static void client_ask(int fd, const char *method, const char *target, const char *headers,
-                       const char *body, struct answer *a) {
+static inline void client_ask(int fd, const char *method, const char *target, const char *headers,
+                              const char *body, struct answer *a) {
     struct buf b;
     buf_init(&b, 64 << 20);
     buf_printf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s", method, target, headers);
@@ -165,14 +155,14 @@ static void client_ask(int fd, const char *method, const char *target, const cha
 }
 
 /* a request on a connection of its own */
-static void client_once(int port, const char *method, const char *target, const char *headers,
-                        const char *body, struct answer *a) {
+static inline void client_once(int port, const char *method, const char *target,
+                               const char *headers, const char *body, struct answer *a) {
     int fd = client_open(port);
     client_ask(fd, method, target, headers, body, a);
     close(fd);
 }
 
-static json_t *answer_json(const struct answer *a) {
+static inline json_t *answer_json(const struct answer *a) {
     struct err err;
     json_t *v = NULL;
     if (strcmp(answer_header(a, "Content-Type"), "application/json") != 0)
@@ -182,8 +172,8 @@ static json_t *answer_json(const struct answer *a) {
 }
 
 /* An error answer in the one shape there is; NULL is JSON's null. */
-static void expect_error(struct answer *a, int status, const char *code, const char *param,
-                         const char *said) {
+static inline void expect_error(struct answer *a, int status, const char *code, const char *param,
+                                const char *said) {
     json_t *v = answer_json(a), *e = json_object_get(v, "error");
     if (a->status != status) fail_msg("%d instead of %d: %s", a->status, status, a->body.p);
     assert_int_equal(json_object_size(v), 1);

@@ -678,6 +678,16 @@ static void too_many_streams_are_told_to_wait(void **state) {
 
 /* --- slow clients --- */
 
+/* the connection is closed without a byte more */
+static void client_expect_end(int fd) {
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    while (client_more(fd, &b)) {
+    }
+    assert_int_equal(b.n, 0);
+    buf_release(&b);
+}
+
 static void slow_clients_are_cut_off(void **state) {
     (void)state;
     struct http_options o = http_defaults;
