@@ -160,9 +160,6 @@ static void loop(struct chat *c) {
 static int start(struct chat *c, const struct cli_engine_options *eo, const char *system,
                  struct err *err) {
     int rc = cli_engine_open(eo, &c->engine, err);
-    if (!rc && !model_template(c->engine.model))
-        rc = err_set(err, ERR_INVALID, "\"%s\" has no chat template; use attune generate",
-                     eo->model);
     if (rc) return rc;
     int64_t most = model_config(c->engine.model)->max_position;
     if (c->context > most) c->context = most;

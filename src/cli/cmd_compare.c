@@ -5,6 +5,7 @@
 #include "cli/opts.h"
 
 #include "base/mem.h"
+#include "data/conversation.h"
 #include "data/rows.h"
 #include "infer/generate.h"
 #include "model/assets.h"
@@ -51,13 +52,14 @@ static int question(struct compare *c, const struct row *row, struct buf *prompt
                        (long long)row->number);
     *ret_expected = json_str(content);
     json_t *vars = json_copy(row->json), *before = json_array();
-    for (size_t i = 0; i + 1 < last; i++) json_array_append(before, json_array_get(messages, i));
+    for (size_t i = 0; i + 1 < last; i++)
+        json_array_append_new(before, conversation_message(json_array_get(messages, i)));
     json_object_set_new(vars, "messages", before);
-    int rc = model_template(c->engine.model)
-                 ? assets_render(model_template(c->engine.model), model_tokenizer(c->engine.model),
-                                 vars, true, prompt, err)
-                 : err_set(err, ERR_INVALID,
-                           "the model has no chat template; use prompt/completion rows");
+    json_object_del(vars, "functions");
+    json_t *tools = conversation_tools(row->json);
+    if (tools) json_object_set_new(vars, "tools", tools);
+    int rc = assets_render(model_template(c->engine.model), model_tokenizer(c->engine.model), vars,
+                           true, prompt, err);
     json_decref(vars);
     return rc;
 }

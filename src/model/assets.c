@@ -214,6 +214,16 @@ int assets_template(const char *path, bool want_tools, struct chat_template **re
     return rc;
 }
 
+int assets_plain_template(struct chat_template **ret, struct err *err) {
+    static const char text[] =
+        "{% if tools %}Tools: {{ tools | tojson }}{{ '\n' }}{% endif %}"
+        "{% for m in messages %}{{ m.role | capitalize }}: {{ m.content }}"
+        "{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
+        "{% if m.role == 'assistant' %}{{ eos_token or '' }}{% endif %}{{ '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}Assistant:{% endif %}";
+    return template_compile(STR_LIT(text), "plain template", ret, err);
+}
+
 int assets_render(const struct chat_template *t, const struct tokenizer *tok, const json_t *vars,
                   bool add_generation_prompt, struct buf *out, struct err *err) {
     return template_render_chat(t, vars, tokenizer_special_map(tok), add_generation_prompt, out,

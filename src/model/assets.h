@@ -13,6 +13,10 @@ int assets_tokenizer(const char *path, struct tokenizer **ret, struct err *err);
  * has none. */
 int assets_template(const char *path, bool want_tools, struct chat_template **ret, struct err *err);
 
+/* The template of models that come without one: "User: ...", "Assistant: ..." a line each, tools
+ * and calls as JSON, an answer's end marked by the tokenizer's EOS. docs/templates.md shows it. */
+int assets_plain_template(struct chat_template **ret, struct err *err);
+
 /* Render with the tokenizer's special tokens added to `vars` (not over keys that are there) and
  * add_generation_prompt as given. vars is not changed. */
 int assets_render(const struct chat_template *t, const struct tokenizer *tok, const json_t *vars,

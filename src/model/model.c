@@ -75,6 +75,8 @@ int model_open(const char *path, const struct model_options *o, struct model **r
     m->path = mem_strdup(path);
     if (!o->weights_only) rc = assets_tokenizer(path, &m->tokenizer, err);
     if (!rc && !o->weights_only) rc = assets_template(path, false, &m->chat, err);
+    m->plain_chat = !rc && !o->weights_only && !m->chat;
+    if (m->plain_chat) rc = assets_plain_template(&m->chat, err);
     if (!rc && !o->text_only) rc = open_weights(m, o, err);
     if (rc) {
         model_close(m);
@@ -99,6 +101,7 @@ void model_close(struct model *m) {
 const struct model_config *model_config(const struct model *m) { return &m->config; }
 const struct tokenizer *model_tokenizer(const struct model *m) { return m->tokenizer; }
 const struct chat_template *model_template(const struct model *m) { return m->chat; }
+bool model_has_plain_template(const struct model *m) { return m->plain_chat; }
 size_t model_weight_bytes(const struct model *m) { return m->weight_bytes; }
 
 bool model_is_stop(const struct model *m, int32_t id) {

@@ -37,7 +37,9 @@ int model_open(const char *path, const struct model_options *o, struct model **r
 void model_close(struct model *m);
 const struct model_config *model_config(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);
-const struct chat_template *model_template(const struct model *m); /* NULL: none */
+/* The model's own, or the plain one of model/assets.h; NULL with weights_only. */
+const struct chat_template *model_template(const struct model *m);
+bool model_has_plain_template(const struct model *m); /* it came without one */
 size_t model_weight_bytes(const struct model *m);
 bool model_is_stop(const struct model *m, int32_t id);
 /* hashes recorded with adapters: weights, tokenizer, template ("" when none) */

@@ -30,6 +30,7 @@ struct model {
     struct tensors *tensors;
     struct tokenizer *tokenizer;
     struct chat_template *chat;
+    bool plain_chat; /* it came without a template */
     struct layer *layers;
     struct mat embedding, head; /* (vocab, dim); the same memory when tied */
     const float *final_norm;    /* (dim) */

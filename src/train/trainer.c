@@ -58,6 +58,9 @@ static int open_model(struct trainer *t, struct err *err) {
     int rc =
         model_open(o->base, &(struct model_options){.text_only = o->from_scratch}, &t->model, err);
     if (rc) return rc;
+    if (model_has_plain_template(t->model))
+        trainer_note(t, "the model has no chat template: messages are written as \"User: ...\" and "
+                        "\"Assistant: ...\"");
     if (o->from_scratch) return read_config(t, err);
     t->config = t->model->config;
     return 0;
