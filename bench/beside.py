@@ -36,7 +36,8 @@ def attune(out):
             if line.startswith("step "):
                 at.append(time.time())
             if "peak memory" in line:
-                peak = float(line.split("peak memory")[1].split()[0])
+                number, unit = line.split("peak memory")[1].replace(":", " ").replace(",", " ").split()[:2]
+                peak = float(number) * (1024 if unit == "GiB" else 1)
     assert len(at) == a.steps, "attune printed %d steps" % len(at)
     return [y - x for x, y in zip(at, at[1:])], peak
 
