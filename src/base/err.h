@@ -25,7 +25,8 @@
     X(ERR_CORRUPT, -8, 1, 422, "damaged data")                                                     \
     X(ERR_CANCELLED, -9, 130, 499, "cancelled")                                                    \
     X(ERR_CONFLICT, -10, 1, 409, "conflict")                                                       \
-    X(ERR_INTERNAL, -11, 1, 500, "internal error")
+    X(ERR_INTERNAL, -11, 1, 500, "internal error")                                                 \
+    X(ERR_BUSY, -12, 1, 429, "too many requests")
 
 enum err_code {
     ERR_OK = 0,
