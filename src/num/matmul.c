@@ -30,7 +30,9 @@ struct job {
     bool transposed; /* A lies (k, m): tn */
     float alpha;
     int64_t tile_rows, tile_cols, row_tiles;
-    char *packed; /* nn, tn: all of A, or NULL: each tile packs its own */
+    char *packed;   /* nn, tn: all of A, or NULL: each tile packs its own */
+    int64_t first;  /* nt: number of its first item in the loop of a list */
+    size_t a_bytes; /* nt: of A converted; 0: shared with an earlier product of the list */
 };
 
 struct tile {
@@ -245,21 +247,6 @@ static void a_row_convert(void *ctx, int64_t i) {
     }
 }
 
-/* Activations to BF16 once for all tiles. */
-static void a_convert(struct job *job) {
-    const struct matmul *mm = job->mm;
-    enum num_type type = job->kernels->unit == 1 ? NUM_F32 : NUM_BF16;
-    int64_t ld0 = round_up(mm->seg[0].k, 32), ld1 = round_up(mm->seg[1].k, 32);
-    size_t size = num_type_size(type);
-    char *p = num_scratch(job->num, NUM_SLOT_PACK, (size_t)(mm->m * (ld0 + ld1)) * size);
-    job->a[0] = (struct mat){p, type, ld0};
-    job->a[1] = (struct mat){p + (size_t)(mm->m * ld0) * size, type, ld1};
-    if (mm->m * (ld0 + ld1) < 16384) /* less than it costs to call the threads */
-        for (int64_t i = 0; i < mm->m; i++) a_row_convert(job, i);
-    else
-        pool_run(num_pool(job->num), mm->m, a_row_convert, job);
-}
-
 static struct job job_of(struct num *num, const struct matmul *mm) {
     struct job job = {.num = num, .kernels = kernels_of(num), .mm = mm};
     job.alpha = mm->alpha == 0 ? 1 : mm->alpha;
@@ -271,16 +258,90 @@ static struct job job_of(struct num *num, const struct matmul *mm) {
     return job;
 }
 
-void matmul_nt(struct num *num, const struct matmul *mm) {
-    if (mm->m == 0 || mm->n == 0) return;
-    struct job job = job_of(num, mm);
-    const struct mm_kernels *kr = job.kernels;
-    if (num_compute(num) == NUM_BF16) a_convert(&job);
-    int64_t rows = dot_tile_rows(&job), cols = DOT_AT_ONCE * kr->dot_cols;
-    num_thread_scratch_reserve(num, panel_bytes(kr, cols) + panel_bytes(kr, rows));
-    tiles_choose(&job, rows, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols, ITEMS_PER_THREAD);
-    tiles_run(&job, nt_item);
+/* Where row 0 of x lies in y, when all of x is part of y; -1: it is not. */
+static int64_t rows_inside(const struct matmul *x, const struct matmul *y) {
+    const struct mat *a = &x->seg[0].a, *b = &y->seg[0].a;
+    if (x->seg[1].k || y->seg[1].k || a->ld != b->ld || x->seg[0].k != y->seg[0].k) return -1;
+    uintptr_t from = (uintptr_t)a->p, begin = (uintptr_t)b->p, row = (uintptr_t)a->ld * 4;
+    if (from < begin || row == 0 || (from - begin) % row != 0) return -1;
+    int64_t at = (int64_t)((from - begin) / row);
+    return at + x->m <= y->m ? at : -1;
 }
+
+/* Activations to BF16 once for all tiles and all products that share them. */
+static void a_convert_all(struct num *num, struct job *jobs, int64_t count) {
+    enum num_type type = jobs[0].kernels->unit == 1 ? NUM_F32 : NUM_BF16;
+    size_t size = num_type_size(type), bytes = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const struct matmul *mm = jobs[i].mm;
+        int64_t ld0 = round_up(mm->seg[0].k, 32), ld1 = round_up(mm->seg[1].k, 32);
+        jobs[i].a[0].ld = ld0;
+        jobs[i].a[1].ld = ld1;
+        jobs[i].a_bytes = (size_t)(mm->m * (ld0 + ld1)) * size;
+        for (int64_t j = 0; j < i && jobs[i].a_bytes; j++)
+            if (jobs[j].a_bytes && rows_inside(mm, jobs[j].mm) >= 0) jobs[i].a_bytes = 0;
+        bytes += jobs[i].a_bytes;
+    }
+    char *p = num_scratch(num, NUM_SLOT_PACK, bytes);
+    for (int64_t i = 0; i < count; i++) {
+        struct job *job = &jobs[i];
+        int64_t inside = -1, m = job->mm->m;
+        for (int64_t j = 0; job->a_bytes == 0 && inside < 0 && j < i; j++)
+            if (jobs[j].a_bytes && (inside = rows_inside(job->mm, jobs[j].mm)) >= 0)
+                job->a[0].p = at(&jobs[j].a[0], inside, 0);
+        job->a[0].type = job->a[1].type = type;
+        if (inside >= 0) continue;
+        job->a[0].p = p;
+        job->a[1].p = p + (size_t)(m * job->a[0].ld) * size;
+        p += job->a_bytes;
+        if (m * (job->a[0].ld + job->a[1].ld) < 16384) /* less than it costs to call the threads */
+            for (int64_t r = 0; r < m; r++) a_row_convert(job, r);
+        else
+            pool_run(num_pool(num), m, a_row_convert, job);
+    }
+}
+
+struct list {
+    struct job *jobs;
+    int64_t count;
+};
+
+static void list_item(void *ctx, int64_t item) {
+    const struct list *l = ctx;
+    int64_t lo = 0, hi = l->count;
+    while (hi - lo > 1) {
+        int64_t middle = lo + (hi - lo) / 2;
+        if (l->jobs[middle].first <= item)
+            lo = middle;
+        else
+            hi = middle;
+    }
+    nt_item(&l->jobs[lo], item - l->jobs[lo].first);
+}
+
+void matmul_nt_list(struct num *num, const struct matmul *mm, int64_t count) {
+    struct list l = {.jobs = num_scratch(num, NUM_SLOT_LIST, (size_t)count * sizeof *l.jobs)};
+    for (int64_t i = 0; i < count; i++)
+        if (mm[i].m > 0 && mm[i].n > 0) l.jobs[l.count++] = job_of(num, &mm[i]);
+    if (l.count == 0) return;
+    if (num_compute(num) == NUM_BF16) a_convert_all(num, l.jobs, l.count);
+    size_t scratch = 0;
+    int64_t items = 0;
+    for (int64_t i = 0; i < l.count; i++) {
+        struct job *job = &l.jobs[i];
+        const struct mm_kernels *kr = job->kernels;
+        int64_t rows = dot_tile_rows(job), cols = DOT_AT_ONCE * kr->dot_cols;
+        size_t bytes = panel_bytes(kr, cols) + panel_bytes(kr, rows);
+        if (bytes > scratch) scratch = bytes;
+        tiles_choose(job, rows, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols, ITEMS_PER_THREAD);
+        job->first = items;
+        items += job->row_tiles * ceil_div(job->mm->n, job->tile_cols);
+    }
+    num_thread_scratch_reserve(num, scratch);
+    pool_run(num_pool(num), items, list_item, &l);
+}
+
+void matmul_nt(struct num *num, const struct matmul *mm) { matmul_nt_list(num, mm, 1); }
 
 /* --- nn, tn --- */
 

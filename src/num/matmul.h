@@ -36,6 +36,9 @@ struct matmul {
 };
 
 void matmul_nt(struct num *num, const struct matmul *mm);
+/* Several products in one loop of the pool, without waiting between them; bits as one by one. None
+ * may read or write what another writes. For small ones, whose time is the waiting. */
+void matmul_nt_list(struct num *num, const struct matmul *list, int64_t count);
 void matmul_nn(struct num *num, const struct matmul *mm);
 void matmul_tn(struct num *num, const struct matmul *mm);
 

@@ -54,6 +54,7 @@ const char *num_path_name(const struct num *num);
 enum num_slot {
     NUM_SLOT_PACK,
     NUM_SLOT_PACK_A,
+    NUM_SLOT_LIST,
     NUM_SLOT_OPS,
     NUM_SLOT_ATTENTION,
     NUM_SLOT_LOSS,

@@ -283,6 +283,29 @@ double num_sum_squares(struct num *num, const float *x, int64_t n) {
     return sum;
 }
 
+float num_row_max(const struct num *num, const float *x, int64_t n) {
+    return ops_kernels_of(num)->max(x, n);
+}
+
+double num_row_sum_exp(const struct num *num, const float *x, int64_t n, float max) {
+    return ops_kernels_of(num)->sum_exp(x, n, max);
+}
+
+void num_row_weights(const struct num *num, float *w, const float *x, int64_t n, float max,
+                     float factor) {
+    ops_kernels_of(num)->weights(w, x, n, max, factor);
+}
+
+/* x - x is 0, or NaN where x is not finite; NaN stays in a sum */
+bool num_row_finite(const float *x, int64_t n) {
+    float s[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) s[j] += x[i + j] - x[i + j];
+    for (; i < n; i++) s[0] += x[i] - x[i];
+    return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])) == 0;
+}
+
 float num_logsumexp(struct num *num, const float *x, int64_t n) {
     const struct ops_kernels *k = ops_kernels_of(num);
     float top = k->max(x, n);

@@ -37,6 +37,14 @@ void num_col_sums(struct num *num, float *sums, const float *x, int64_t rows, in
 /* log of the sum of exp(x): a row's log-probabilities are x - num_logsumexp(x) */
 float num_logsumexp(struct num *num, const float *x, int64_t n);
 
+/* One row on the calling thread, for loops over rows; the pool is not used. */
+float num_row_max(const struct num *num, const float *x, int64_t n); /* x without NaN */
+double num_row_sum_exp(const struct num *num, const float *x, int64_t n, float max);
+/* w = exp((x - max) · factor) */
+void num_row_weights(const struct num *num, float *w, const float *x, int64_t n, float max,
+                     float factor);
+bool num_row_finite(const float *x, int64_t n);
+
 /* out(rows, dim) = table[ids[row]] ; table (vocab, dim) of any type */
 void embedding_forward(struct num *num, float *out, struct mat table, const int32_t *ids,
                        int64_t rows, int64_t dim);

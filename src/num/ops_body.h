@@ -162,6 +162,11 @@ static double sum_exp(const float *x, int64_t n, float top) {
     return sum;
 }
 
+static void weights(float *w, const float *x, int64_t n, float top, float factor) {
+    vf m = v_set1(top), f = v_set1(factor);
+    V_EACH(i, n, lanes) { put(w + i, v_exp(v_mul(v_sub(get(x + i, lanes), m), f)), lanes); }
+}
+
 static void softmax(float *x, int64_t n, float lse, float factor) {
     vf l = v_set1(lse), f = v_set1(factor);
     V_EACH(i, n, lanes) { put(x + i, v_mul(v_exp(v_sub(get(x + i, lanes), l)), f), lanes); }
@@ -179,5 +184,6 @@ const struct ops_kernels OPS_TABLE = {
     .sum_squares = sum_squares,
     .max = max,
     .sum_exp = sum_exp,
+    .weights = weights,
     .softmax = softmax,
 };

@@ -25,6 +25,8 @@ struct ops_kernels {
     double (*sum_squares)(const float *x, int64_t n);
     float (*max)(const float *x, int64_t n);
     double (*sum_exp)(const float *x, int64_t n, float max);
+    /* w = exp((x - max) · factor) */
+    void (*weights)(float *w, const float *x, int64_t n, float max, float factor);
     /* x = exp(x - lse) · factor */
     void (*softmax)(float *x, int64_t n, float lse, float factor);
 };

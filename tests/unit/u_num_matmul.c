@@ -303,6 +303,51 @@ static void thread_counts_give_the_same_bits(void **state) {
     each_path(run_thread_counts, 1);
 }
 
+/* Products of one x by several matrices, parts of its rows by others: in one list as one by one. */
+static void run_list(struct num *num) {
+    enum { M = 9, K = 300, COUNT = 6 };
+    static const int64_t n[COUNT] = {70, 33, 5, 16, 0, 40}, row[COUNT] = {0, 0, 0, 2, 0, 8},
+                         rows[COUNT] = {M, M, M, 5, M, 1};
+    struct rng r;
+    rng_init(&r, unit_seed());
+    struct mat x = random_mat(&r, M, K, NUM_F32, 4), other = random_mat(&r, M, K, NUM_F32, 0);
+    struct matmul list[COUNT];
+    float *alone[COUNT], *together[COUNT];
+    struct mat b[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        const struct mat *a = i == 2 ? &other : &x;
+        size_t size = (size_t)(rows[i] * n[i] + 1) * sizeof(float);
+        b[i] = random_mat(&r, n[i] + 1, K, i % 2 ? NUM_BF16 : NUM_F32, 0);
+        alone[i] = mem_zalloc(1, size);
+        together[i] = mem_zalloc(1, size);
+        list[i] = (struct matmul){
+            .m = rows[i],
+            .n = n[i],
+            .seg[0] = {{(const float *)a->p + row[i] * a->ld, NUM_F32, a->ld}, b[i], K},
+            .c = alone[i],
+            .ldc = n[i]};
+        matmul_nt(num, &list[i]);
+        list[i].c = together[i];
+    }
+    matmul_nt_list(num, list, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        if (memcmp(alone[i], together[i], (size_t)(rows[i] * n[i]) * sizeof(float)) != 0)
+            fail_msg("%s: product %d of the list differs", num_path_name(num), i);
+        mem_free(alone[i]);
+        mem_free(together[i]);
+        mem_free((void *)(uintptr_t)b[i].p);
+    }
+    mem_free((void *)(uintptr_t)x.p);
+    mem_free((void *)(uintptr_t)other.p);
+    matmul_nt_list(num, list, 0);
+}
+
+static void a_list_has_the_bits_of_its_products(void **state) {
+    (void)state;
+    each_path(run_list, 1);
+    each_path(run_list, 3);
+}
+
 /* A NaN in one row of A reaches that row of C alone, wherever tails are filled up with zeros. */
 static void a_nan_stays_in_its_row(struct num *num) {
     struct rng r;
@@ -338,4 +383,5 @@ UNIT_TESTS(num_matmul, cmocka_unit_test(products_equal_sums_in_double),
            cmocka_unit_test(products_cross_blocks_and_tiles),
            cmocka_unit_test(a_row_alone_has_the_bits_of_the_batch),
            cmocka_unit_test(thread_counts_give_the_same_bits),
+           cmocka_unit_test(a_list_has_the_bits_of_its_products),
            cmocka_unit_test(nan_and_empty_products))

@@ -256,6 +256,22 @@ static void sums_are_exact_enough(void **state) {
             for (int64_t i = 0; i < n; i++) exps += exp((double)x[i]);
             assert_true(fabs(num_sum_squares(num, x, n) - squares) <= 1e-12 * squares);
             if (n > 0) assert_true(fabs((double)num_logsumexp(num, x, n) - log(exps)) <= 1e-6);
+            float top = num_row_max(num, x, n);
+            for (int64_t i = 0; i < n; i++) assert_true(x[i] <= top);
+            if (n > 0)
+                assert_true(fabs(num_row_sum_exp(num, x, n, top) * exp((double)top) / exps - 1) <=
+                            1e-5);
+            num_row_weights(num, y, x, n, top, 0.5f);
+            for (int64_t i = 0; i < n; i++)
+                assert_true(fabs((double)y[i] - exp(((double)x[i] - (double)top) * 0.5)) <= 1e-6);
+            assert_true(num_row_finite(x, n));
+            for (int64_t i = 0; i < n; i += n / 7 + 1) {
+                static const float bad[] = {NAN, INFINITY, -INFINITY};
+                float good = x[i];
+                x[i] = bad[i % 3];
+                assert_false(num_row_finite(x, n));
+                x[i] = good;
+            }
             memcpy(y, x, BIG * sizeof *y);
             num_scale(num, y, 0.5f, n);
             num_add(num, y, x, n);
