@@ -114,6 +114,7 @@ static int load_tensors(struct loader *l, struct err *err) {
     if (!rc) rc = refuse_strangers(l, err);
     if (!rc) rc = mem_try(l->floats, sizeof *a->data, "adapter", (void **)&a->data, err);
     if (rc) return rc;
+    a->floats = l->floats;
     l->next = a->data;
     return load_all(l, err);
 }
@@ -182,6 +183,8 @@ out:
         *ret = a;
     return rc;
 }
+
+size_t adapter_bytes(const struct adapter *a) { return a->floats * sizeof *a->data; }
 
 void adapter_close(struct adapter *a) {
     if (!a) return;

@@ -19,54 +19,95 @@ struct pass {
     int64_t count, rows;
 };
 
-/* y(rows, out) (+)= x·Aᵀ·Bᵀ·scale over the rows of one adapter */
-static void add_low_rank(const struct pass *p, const struct adapter *a, const struct lora *lora,
-                         const struct linear *l, int64_t row, int64_t rows, const float *x,
-                         float *y) {
-    float *low = p->w->low;
-    matmul_nt(p->num,
-              &(struct matmul){
-                  .m = rows,
-                  .n = a->rank,
-                  .seg[0] = {{x + row * l->in, NUM_F32, l->in}, {lora->a, NUM_F32, l->in}, l->in},
-                  .c = low,
-                  .ldc = a->rank,
-                  .alpha = a->scale});
-    matmul_nt(p->num, &(struct matmul){
-                          .m = rows,
-                          .n = l->out,
-                          .seg[0] = {{low, NUM_F32, a->rank}, {lora->b, NUM_F32, a->rank}, a->rank},
-                          .c = y + row * l->out,
-                          .ldc = l->out,
-                          .accumulate = true});
-}
+/* One of the linear layers that read the same x: y = x·Wᵀ + bias, or added to y. */
+struct output {
+    enum linear_kind kind;
+    float *y;
+};
 
-static void apply_adapters(const struct pass *p, int64_t index, enum linear_kind kind,
-                           const float *x, float *y) {
+struct group {
+    const struct adapter *adapter;
+    int64_t row, rows;
+};
+
+/* the next rows of one adapter, from piece *at on */
+static bool next_group(const struct pass *p, int64_t *at, struct group *ret) {
     const struct piece *pieces = p->w->pieces;
-    for (int64_t i = 0, next; i < p->count; i = next) {
-        const struct adapter *a = pieces[i].session->adapter;
-        int64_t rows = 0;
-        for (next = i; next < p->count && pieces[next].session->adapter == a; next++)
-            rows += pieces[next].n;
-        if (a && a->lora[index][kind].a)
-            add_low_rank(p, a, &a->lora[index][kind], &p->m->layers[index].lin[kind], pieces[i].row,
-                         rows, x, y);
-    }
+    if (*at == p->count) return false;
+    *ret = (struct group){pieces[*at].session->adapter, pieces[*at].row, 0};
+    for (; *at < p->count && pieces[*at].session->adapter == ret->adapter; ++*at)
+        ret->rows += pieces[*at].n;
+    return true;
 }
 
-/* y = x·Wᵀ + bias, or added to y */
-static void apply_linear(const struct pass *p, int64_t index, enum linear_kind kind, const float *x,
-                         float *y, bool accumulate) {
-    const struct linear *l = &p->m->layers[index].lin[kind];
-    matmul_nt(p->num, &(struct matmul){.m = p->rows,
-                                       .n = l->out,
-                                       .seg[0] = {{x, NUM_F32, l->in}, l->w, l->in},
-                                       .bias = l->bias,
-                                       .c = y,
-                                       .ldc = l->out,
-                                       .accumulate = accumulate});
-    apply_adapters(p, index, kind, x, y);
+/* where x·Aᵀ of these rows stands */
+static float *low_of(const struct pass *p, int slot, const struct group *g) {
+    return p->w->low + (slot * p->w->rows + g->row) * p->w->low_rank;
+}
+
+static struct matmul low_in(const struct pass *p, const struct group *g, const struct linear *l,
+                            const struct lora *lora, int slot, const float *x) {
+    int64_t rank = g->adapter->rank;
+    return (struct matmul){
+        .m = g->rows,
+        .n = rank,
+        .seg[0] = {{x + g->row * l->in, NUM_F32, l->in}, {lora->a, NUM_F32, l->in}, l->in},
+        .c = low_of(p, slot, g),
+        .ldc = rank,
+        .alpha = g->adapter->scale};
+}
+
+static struct matmul low_out(const struct pass *p, const struct group *g, const struct linear *l,
+                             const struct lora *lora, int slot, float *y) {
+    int64_t rank = g->adapter->rank;
+    return (struct matmul){
+        .m = g->rows,
+        .n = l->out,
+        .seg[0] = {{low_of(p, slot, g), NUM_F32, rank}, {lora->b, NUM_F32, rank}, rank},
+        .c = y + g->row * l->out,
+        .ldc = l->out,
+        .accumulate = true};
+}
+
+/* The second half of all low-rank updates; the first half stands in w->low. */
+static void add_low_rank(const struct pass *p, int64_t index, const struct output *out, int count) {
+    struct matmul *list = p->w->products;
+    struct group g;
+    int64_t n = 0;
+    for (int64_t at = 0; next_group(p, &at, &g);)
+        for (int i = 0; g.adapter && i < count; i++) {
+            const struct lora *lora = &g.adapter->lora[index][out[i].kind];
+            if (lora->a)
+                list[n++] =
+                    low_out(p, &g, &p->m->layers[index].lin[out[i].kind], lora, i, out[i].y);
+        }
+    if (n > 0) matmul_nt_list(p->num, list, n);
+}
+
+/* Layers of one input in one loop of the threads, with the first half of their low-rank updates */
+static void apply_linears(const struct pass *p, int64_t index, const float *x,
+                          const struct output *out, int count, bool accumulate) {
+    const struct linear *lin = p->m->layers[index].lin;
+    struct matmul *list = p->w->products;
+    struct group g;
+    int64_t n = 0;
+    for (int i = 0; i < count; i++) {
+        const struct linear *l = &lin[out[i].kind];
+        list[n++] = (struct matmul){.m = p->rows,
+                                    .n = l->out,
+                                    .seg[0] = {{x, NUM_F32, l->in}, l->w, l->in},
+                                    .bias = l->bias,
+                                    .c = out[i].y,
+                                    .ldc = l->out,
+                                    .accumulate = accumulate};
+    }
+    for (int64_t at = 0; next_group(p, &at, &g);)
+        for (int i = 0; g.adapter && i < count; i++) {
+            const struct lora *lora = &g.adapter->lora[index][out[i].kind];
+            if (lora->a) list[n++] = low_in(p, &g, &lin[out[i].kind], lora, i, x);
+        }
+    matmul_nt_list(p->num, list, n);
+    if (n > count) add_low_rank(p, index, out, count);
 }
 
 static void rotate(const struct pass *p, float *x, int64_t heads) {
@@ -106,9 +147,8 @@ static void attend(const struct pass *p, int64_t index) {
     struct workspace *w = p->w;
     float eps = (float)c->norm_eps;
     rmsnorm_forward(p->num, w->h, w->x, layer->attn_norm, p->rows, c->dim, eps);
-    apply_linear(p, index, LIN_Q, w->h, w->q, false);
-    apply_linear(p, index, LIN_K, w->h, w->k, false);
-    apply_linear(p, index, LIN_V, w->h, w->v, false);
+    apply_linears(p, index, w->h, (struct output[]){{LIN_Q, w->q}, {LIN_K, w->k}, {LIN_V, w->v}}, 3,
+                  false);
     if (layer->q_norm)
         rmsnorm_forward(p->num, w->q, w->q, layer->q_norm, p->rows * c->heads, c->head_dim, eps);
     if (layer->k_norm)
@@ -127,7 +167,7 @@ static void attend(const struct pass *p, int64_t index) {
                      .spans = w->spans,
                      .span_count = p->count};
     attention_forward(p->num, &a, w->att, NULL, w->q);
-    apply_linear(p, index, LIN_O, w->att, w->x, true);
+    apply_linears(p, index, w->att, &(struct output){LIN_O, w->x}, 1, true);
 }
 
 static void feed_forward(const struct pass *p, int64_t index) {
@@ -135,10 +175,10 @@ static void feed_forward(const struct pass *p, int64_t index) {
     struct workspace *w = p->w;
     rmsnorm_forward(p->num, w->h, w->x, p->m->layers[index].mlp_norm, p->rows, c->dim,
                     (float)c->norm_eps);
-    apply_linear(p, index, LIN_GATE, w->h, w->gate, false);
-    apply_linear(p, index, LIN_UP, w->h, w->up, false);
+    apply_linears(p, index, w->h, (struct output[]){{LIN_GATE, w->gate}, {LIN_UP, w->up}}, 2,
+                  false);
     swiglu_forward(p->num, w->gate, w->gate, w->up, p->rows * c->ff);
-    apply_linear(p, index, LIN_DOWN, w->gate, w->x, true);
+    apply_linears(p, index, w->gate, &(struct output){LIN_DOWN, w->x}, 1, true);
 }
 
 /* embedding rows and positions; returns the number of rows */

@@ -42,11 +42,11 @@ static int open_weights_gguf(struct model *m, const struct model_options *o, str
     return rc;
 }
 
-static int make_rope(struct model *m, struct err *err) {
+static int make_rope(struct model *m, int64_t positions, struct err *err) {
     const struct model_config *c = &m->config;
     int64_t half = c->head_dim / 2;
-    m->rope_positions =
-        c->max_position < MODEL_ROPE_POSITIONS ? c->max_position : MODEL_ROPE_POSITIONS;
+    if (positions < 1) positions = MODEL_ROPE_POSITIONS;
+    m->rope_positions = c->max_position < positions ? c->max_position : positions;
     size_t n = (size_t)(m->rope_positions * half);
     int rc = mem_try(2 * n, sizeof(float), "rotary tables", (void **)&m->rope_cos, err);
     if (rc) return rc;
@@ -64,7 +64,7 @@ static int open_weights(struct model *m, const struct model_options *o, struct e
         if (!rc) rc = tensors_open(m->path, &m->tensors, err);
     }
     if (!rc) rc = model_bind(m, err);
-    if (!rc) rc = make_rope(m, err);
+    if (!rc) rc = make_rope(m, o->positions, err);
     return rc;
 }
 
@@ -103,6 +103,20 @@ const struct tokenizer *model_tokenizer(const struct model *m) { return m->token
 const struct chat_template *model_template(const struct model *m) { return m->chat; }
 bool model_has_plain_template(const struct model *m) { return m->plain_chat; }
 size_t model_weight_bytes(const struct model *m) { return m->weight_bytes; }
+
+size_t model_kv_bytes(const struct model *m) {
+    const struct model_config *c = &m->config;
+    return (size_t)(2 * c->layers * c->kv_heads * c->head_dim) * sizeof(float);
+}
+
+void model_touch(const struct model *m) {
+    volatile unsigned char sum = 0;
+    for (int64_t i = 0; m->tensors && i < tensors_count(m->tensors); i++) {
+        const struct tensor *t = tensors_at(m->tensors, i);
+        for (size_t at = 0; at < t->bytes; at += 4096)
+            sum = (unsigned char)(sum + ((const unsigned char *)t->data)[at]);
+    }
+}
 
 bool model_is_stop(const struct model *m, int32_t id) {
     for (int i = 0; i < m->config.stop_count; i++)

@@ -61,6 +61,7 @@ struct adapter {
     int64_t layer_count;
     struct lora (*lora)[LIN_COUNT]; /* (layers) */
     float *data;                    /* owned */
+    size_t floats;                  /* in data */
     json_t *config;                 /* adapter_config.json */
     char *path;
 };

@@ -72,7 +72,6 @@ int session_open(const struct model *m, int64_t max_tokens, struct session **ret
     s->max_tokens = max_tokens;
     rc = mem_try((size_t)max_tokens, sizeof *s->ids, "session", (void **)&s->ids, err);
     if (!rc) rc = make_rope(s, err);
-    if (!rc) rc = session_reserve(s, 1, err);
     if (rc) {
         session_close(s);
         return rc;
@@ -90,11 +89,7 @@ void session_close(struct session *s) {
     mem_free(s);
 }
 
-int session_reserve(struct session *s, int64_t length, struct err *err) {
-    if (length <= s->capacity) return 0;
-    int64_t capacity = s->capacity ? s->capacity : CAPACITY_FIRST;
-    while (capacity < length) capacity *= 2;
-    if (capacity > s->max_tokens) capacity = s->max_tokens;
+static int set_capacity(struct session *s, int64_t capacity, struct err *err) {
     struct session grown = *s;
     size_t floats;
     if (!kv_floats(&s->model->config, capacity, &floats))
@@ -109,6 +104,41 @@ int session_reserve(struct session *s, int64_t length, struct err *err) {
     }
     mem_free(s->kv);
     *s = grown;
+    return 0;
+}
+
+int session_reserve(struct session *s, int64_t length, struct err *err) {
+    if (length <= s->capacity) return 0;
+    int64_t capacity = s->capacity ? s->capacity : CAPACITY_FIRST;
+    while (capacity < length) capacity *= 2;
+    return set_capacity(s, capacity < s->max_tokens ? capacity : s->max_tokens, err);
+}
+
+int session_make_room(struct session *s, int64_t positions, struct err *err) {
+    if (positions <= s->capacity) return 0;
+    if (positions > s->max_tokens)
+        return err_set(err, ERR_LIMIT, "%lld positions in a session made for %lld",
+                       (long long)positions, (long long)s->max_tokens);
+    return set_capacity(s, positions, err);
+}
+
+size_t session_bytes(const struct session *s) {
+    return (size_t)s->capacity * model_kv_bytes(s->model);
+}
+
+int session_copy(struct session *to, const struct session *from, int64_t n, struct err *err) {
+    assert(to->model == from->model && n >= 0 && n <= from->length && to != from);
+    to->length = 0;
+    int rc = session_make_room(to, n, err);
+    if (rc) return rc;
+    size_t bytes = (size_t)(n * session_kv_dim(to)) * sizeof(float);
+    for (int64_t i = 0; bytes && i < to->model->config.layers; i++) {
+        memcpy(session_keys(to, i), session_keys(from, i), bytes);
+        memcpy(session_values(to, i), session_values(from, i), bytes);
+    }
+    memcpy(to->ids, from->ids, (size_t)n * sizeof *to->ids);
+    to->adapter = from->adapter;
+    to->length = n;
     return 0;
 }
 
@@ -173,6 +203,9 @@ int workspace_open(const struct model *m, int64_t rows, int64_t outputs, struct 
     int rc = mem_try((size_t)rows, sizeof *w->pieces, "batch", (void **)&w->pieces, err);
     if (!rc) rc = mem_try((size_t)rows, sizeof *w->spans, "batch", (void **)&w->spans, err);
     if (!rc) rc = mem_try((size_t)rows, sizeof *w->position, "batch", (void **)&w->position, err);
+    if (!rc)
+        rc = mem_try((size_t)(PRODUCTS * (rows + 1)), sizeof *w->products, "batch",
+                     (void **)&w->products, err);
     if (!rc) rc = mem_block_open(bytes, "activations", &w->block, err);
     if (rc) {
         workspace_close(w);
@@ -183,10 +216,15 @@ int workspace_open(const struct model *m, int64_t rows, int64_t outputs, struct 
     return 0;
 }
 
+size_t workspace_bytes(const struct workspace *w) {
+    return w->block_bytes + (size_t)(PRODUCTS * w->rows * w->low_rank) * sizeof(float);
+}
+
 void workspace_close(struct workspace *w) {
     if (!w) return;
     if (w->block) mem_block_close(w->block, w->block_bytes);
     mem_free(w->low);
+    mem_free(w->products);
     mem_free(w->position);
     mem_free(w->spans);
     mem_free(w->pieces);
@@ -212,8 +250,8 @@ static int check_ids(const struct session *s, const int32_t *ids, int64_t n, str
 static int reserve_low_rank(struct workspace *w, const struct adapter *a, struct err *err) {
     if (!a || a->rank <= w->low_rank) return 0;
     float *low = NULL;
-    int rc =
-        mem_try((size_t)(w->rows * a->rank), sizeof *low, "low-rank scratch", (void **)&low, err);
+    int rc = mem_try((size_t)(PRODUCTS * w->rows * a->rank), sizeof *low, "low-rank scratch",
+                     (void **)&low, err);
     if (rc) return rc;
     mem_free(w->low);
     w->low = low;
@@ -229,8 +267,9 @@ static int prepare(struct workspace *w, const struct eval_item *items, int64_t c
     for (int64_t i = 0; !rc && i < count; i++) {
         assert(items[i].session->model == w->model);
         rc = check_ids(items[i].session, items[i].ids, items[i].n, err);
-        if (!rc && items[i].want_logits && items[i].n < 1)
-            rc = err_set(err, ERR_INVALID, "logits of no tokens");
+        if (!rc && (items[i].want_logits < 0 || items[i].want_logits > items[i].n))
+            rc = err_set(err, ERR_INVALID, "logits of %lld rows, but there are %lld tokens",
+                         (long long)items[i].want_logits, (long long)items[i].n);
         outputs += items[i].want_logits;
     }
     if (!rc && outputs > w->outputs)
@@ -250,11 +289,11 @@ static int64_t cut_pieces(struct workspace *w, const struct eval_item *items, in
     while (*item < count && room > 0) {
         const struct eval_item *it = &items[*item];
         int64_t left = it->n - *at, n = left < room ? left : room;
+        int64_t want = it->want_logits - (left - n); /* of what is wanted, rows in this piece */
+        if (want > n) want = n;
         if (n > 0)
-            w->pieces[pieces++] = (struct piece){.session = it->session,
-                                                 .ids = it->ids + *at,
-                                                 .n = n,
-                                                 .want = it->want_logits && n == left};
+            w->pieces[pieces++] = (struct piece){
+                .session = it->session, .ids = it->ids + *at, .n = n, .want = want > 0 ? want : 0};
         room -= n;
         *at += n;
         if (n < left) break;
@@ -270,7 +309,7 @@ static bool all_finite(const float *x, int64_t n) {
     return true;
 }
 
-static int not_finite(const struct session *s, struct err *err) {
+int session_not_finite(const struct session *s, struct err *err) {
     const struct adapter *a = s->adapter;
     return err_set(err, ERR_INVALID,
                    "\"%s\"%s%s%s gives numbers that are not finite: its weights are damaged or too "
@@ -282,17 +321,16 @@ static int check_logits(const struct eval_item *items, int64_t count, const floa
                         struct err *err) {
     int rc = 0;
     for (int64_t i = 0; !rc && i < count; i++) {
-        int64_t vocab = items[i].session->model->config.vocab;
-        if (!items[i].want_logits) continue;
-        if (!all_finite(logits, vocab)) rc = not_finite(items[i].session, err);
-        logits += vocab;
+        int64_t vocab = items[i].session->model->config.vocab, n = items[i].want_logits * vocab;
+        if (!all_finite(logits, n)) rc = session_not_finite(items[i].session, err);
+        logits += n;
     }
     for (int64_t i = 0; rc && i < count; i++) items[i].session->length -= items[i].n;
     return rc;
 }
 
-int session_eval_batch(struct workspace *w, struct num *num, const struct eval_item *items,
-                       int64_t count, float *logits, struct err *err) {
+int session_eval_rows(struct workspace *w, struct num *num, const struct eval_item *items,
+                      int64_t count, float *logits, struct err *err) {
     int64_t dim = w->model->config.dim, item = 0, at = 0, outputs = 0;
     int rc = prepare(w, items, count, err);
     if (rc) return rc;
@@ -301,15 +339,21 @@ int session_eval_batch(struct workspace *w, struct num *num, const struct eval_i
         forward_layers(w, num, pieces);
         for (int64_t i = 0; i < pieces; i++) {
             const struct piece *p = &w->pieces[i];
-            if (p->want)
-                memcpy(w->out + outputs++ * dim, w->x + (p->row + p->n - 1) * dim,
-                       (size_t)dim * sizeof(float));
+            memcpy(w->out + outputs * dim, w->x + (p->row + p->n - p->want) * dim,
+                   (size_t)(p->want * dim) * sizeof(float));
+            outputs += p->want;
         }
     }
     if (!outputs) return 0;
     forward_norm(w, num, w->out, w->out, outputs);
     forward_head(w, num, logits, w->out, outputs);
-    return check_logits(items, count, logits, err);
+    return 0;
+}
+
+int session_eval_batch(struct workspace *w, struct num *num, const struct eval_item *items,
+                       int64_t count, float *logits, struct err *err) {
+    int rc = session_eval_rows(w, num, items, count, logits, err);
+    return rc ? rc : check_logits(items, count, logits, err);
 }
 
 static int own_workspace(struct session *s, struct err *err) {
@@ -352,7 +396,7 @@ int session_score(struct session *s, struct num *num, const int32_t *ids, int64_
                             .nll = logprob + from};
         loss_run(num, &loss);
         for (int64_t i = 0; i < rows; i++) logprob[from + i] = -logprob[from + i];
-        if (!all_finite(logprob + from, rows)) rc = not_finite(s, err);
+        if (!all_finite(logprob + from, rows)) rc = session_not_finite(s, err);
     }
     return rc;
 }

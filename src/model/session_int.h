@@ -29,7 +29,7 @@ struct piece {
     struct session *session;
     const int32_t *ids;
     int64_t n, row;
-    bool want; /* the final hidden state of the last row */
+    int64_t want; /* final hidden states of the last rows */
 };
 
 struct workspace {
@@ -46,9 +46,12 @@ struct workspace {
     float *out;        /* (outputs, dim) final hidden states that were asked for */
     void *block;
     size_t block_bytes;
-    float *low; /* (rows, low_rank) x·Aᵀ; grows when a larger adapter comes */
+    float *low; /* (3, rows, low_rank) x·Aᵀ; grows when a larger adapter comes */
     int64_t low_rank;
+    struct matmul *products; /* (PRODUCTS · (rows + 1)) that run together */
 };
+
+#define PRODUCTS 3 /* linear layers with one input: q, k, v */
 
 /* The pieces (rows in all at most w->rows) through all layers; w->x holds the last layer's result.
  * Sessions have room; their lengths grow by n. */

@@ -157,6 +157,45 @@ static void a_session_grows_and_keeps_what_it_has(void **state) {
     num_free(num);
 }
 
+/* A copied beginning goes on with the bits of the original; logits of several rows at once are
+ * those of each row. */
+static void a_copied_beginning_is_as_good(void **state) {
+    (void)state;
+    enum { N = 30, KEEP = 17 };
+    struct err err;
+    struct party p;
+    struct workspace *w = NULL;
+    struct num *num = open_num(2);
+    party_open(&p);
+    size_t vocab = (size_t)model_config(p.m)->vocab;
+    float *rows = mem_zalloc(N * vocab, sizeof *rows), *again = mem_zalloc(N * vocab, sizeof *rows);
+    check(workspace_open(p.m, 11, N, &w, &err), &err);
+    struct eval_item all = {p.s[1], p.ids[1], N, N - KEEP};
+    check(session_eval_batch(w, num, &all, 1, rows, &err), &err);
+    struct session *copy = NULL;
+    check(session_open(p.m, N, &copy, &err), &err);
+    assert_int_equal(session_bytes(copy), 0);
+    check(session_make_room(copy, KEEP + 2, &err), &err);
+    assert_int_equal(session_bytes(copy), (KEEP + 2) * model_kv_bytes(p.m));
+    check(session_copy(copy, p.s[1], KEEP, &err), &err);
+    assert_int_equal(session_length(copy), KEEP);
+    assert_memory_equal(session_ids(copy), p.ids[1], KEEP * sizeof(int32_t));
+    for (int i = KEEP; i < N; i++) {
+        struct eval_item one = {copy, p.ids[1] + i, 1, 1};
+        check(session_eval_rows(w, num, &one, 1, again + (size_t)(i - KEEP) * vocab, &err), &err);
+    }
+    assert_memory_equal(rows, again, (N - KEEP) * vocab * sizeof *rows);
+    all = (struct eval_item){copy, p.ids[1], 0, 1};
+    assert_int_equal(session_eval_batch(w, num, &all, 1, rows, &err), ERR_INVALID);
+    assert_int_equal(session_make_room(copy, N + 1, &err), ERR_LIMIT);
+    session_close(copy);
+    workspace_close(w);
+    mem_free(rows);
+    mem_free(again);
+    num_free(num);
+    party_close(&p);
+}
+
 static void bad_ids_change_nothing(void **state) {
     (void)state;
     struct err err;
@@ -234,4 +273,5 @@ UNIT_TESTS(model_session, cmocka_unit_test(a_batch_has_the_bits_of_each_alone),
            cmocka_unit_test(an_adapter_changes_the_answer_and_clears_the_session),
            cmocka_unit_test(a_session_grows_and_keeps_what_it_has),
            cmocka_unit_test(numbers_that_are_not_finite_are_an_error),
+           cmocka_unit_test(a_copied_beginning_is_as_good),
            cmocka_unit_test(bad_ids_change_nothing), cmocka_unit_test(a_missing_model_is_named))
