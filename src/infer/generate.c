@@ -73,7 +73,8 @@ static int decode_loop(struct run *g, int64_t limit, struct err *err) {
             g->r->finish = FINISH_CANCELLED;
             return 0;
         }
-        int32_t id = sampler_pick(&g->sampler, g->logits);
+        int32_t id = sampler_pick(&g->sampler, g->logits, NULL);
+        if (id < 0) return err_set(err, ERR_INVALID, "the biases leave no token that may come");
         if (model_is_stop(m, id)) {
             g->r->finish = FINISH_STOP;
             return 0;
@@ -138,7 +139,7 @@ int generate(struct session *s, struct num *num, const struct generate_options *
     buf_init(&result.text, TEXT_MAX);
     size_t vocab = (size_t)model_config(m)->vocab;
     int rc = check_prompt(&g, err);
-    if (!rc) rc = sampler_init(&g.sampler, &o->sampling, (int64_t)vocab, err);
+    if (!rc) rc = sampler_init(&g.sampler, num, &o->sampling, (int64_t)vocab, err);
     if (!rc)
         rc = text_stream_init(&g.stream, model_tokenizer(m), !o->keep_special, o->prompt,
                               o->prompt_count, err);
