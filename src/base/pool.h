@@ -1,8 +1,9 @@
 /* The compute pool: threads that run only parallel loops. pool_run calls fn(ctx, i) once for each i
  * in [0, count) and returns when all are done. Which thread takes which i is not fixed, so an item
  * must write only what is its own and must not add into what others share: then the result has the
- * same bits at any thread count. Idle threads spin for some microseconds and then sleep. One loop
- * at a time per pool (a second caller waits); fn must not call pool_run on the same pool.
+ * same bits at any thread count. Idle threads spin for some microseconds and then sleep; a loop
+ * does not wait for a thread that has not joined it, so on a busy machine the others do its part.
+ * One loop at a time per pool (a second caller waits); fn must not call pool_run on the same pool.
  *
  *     struct pool *pool = pool_new(threads);
  *     pool_run(pool, tile_count, compute_tile, &job);
