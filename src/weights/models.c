@@ -160,6 +160,10 @@ int model_resolve(const char *name, char **ret, struct err *err) {
         *ret = mem_strdup(name);
         return 0;
     }
+    return model_find(name, ret, err);
+}
+
+int model_find(const char *name, char **ret, struct err *err) {
     char *path = name_ok(name) ? dir_or_null(model_home_path(name)) : NULL;
     char *starter = path ? NULL : starter_path();
     bool has_starter = starter != NULL;

@@ -13,6 +13,9 @@
  * (mem_free). ERR_NOT_FOUND lists the known names. */
 int model_resolve(const char *name_or_path, char **ret, struct err *err);
 
+/* The directory of a known name alone, whatever paths exist. */
+int model_find(const char *name, char **ret, struct err *err);
+
 struct model_entry {
     char *name, *path;
     char *family; /* NULL: its config.json cannot be used */

@@ -55,6 +55,10 @@ static void names_resolve_and_paths_stay(void **state) {
     assert_int_equal(model_resolve(unit_dir(), &got, &err), 0);
     assert_string_equal(got, unit_dir());
     mem_free(got);
+    assert_int_equal(model_find(unit_dir(), &got, &err), ERR_NOT_FOUND); /* names only */
+    assert_int_equal(model_find("small", &got, &err), 0);
+    assert_string_equal(got, dir);
+    mem_free(got);
     mem_free(dir);
 }
 
