@@ -1,6 +1,6 @@
 /* The HTTP front: routes to handlers, answers in the shape of OpenAI's API. A handler gets a
  * request whose body has been read and checked, and fills a response; which library moves the bytes
- * is not its concern. docs/http.md tells the rules of limits, slow clients and stopping.
+ * is not its concern. docs/serve.md tells the rules of limits, slow clients and stopping.
  *
  *     static int hello(struct http_request *req, struct http_response *res, struct err *err) {
  *         (void)err;
@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/json.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,7 +33,7 @@
 #define HTTP_REQUEST_ID 40
 
 /* Which keys a route is for; a route that says nothing is for those of scope admin alone. */
-enum http_scope { HTTP_ADMIN, HTTP_TUNING, HTTP_INFERENCE, HTTP_PUBLIC };
+enum http_scope { HTTP_ADMIN, HTTP_TUNING, HTTP_INFERENCE, HTTP_ANY_KEY, HTTP_PUBLIC };
 
 /* What a route wants as body. HTTP_JSON: an object, or 400. HTTP_JSON_OPTIONAL: the same, or
  * nothing (json is NULL). HTTP_NO_BODY: whatever is sent is read and dropped, of any type. */
@@ -194,6 +195,6 @@ int http_server_open(const struct http_options *o, const struct http_route *cons
 int http_server_port(const struct http_server *s);
 /* No new connection, no new request; waits at most this long for those that run, then cuts them
  * off; frees s. *hurry (may be NULL), once not 0, ends the wait. */
-void http_server_stop(struct http_server *s, double seconds, const volatile int *hurry);
+void http_server_stop(struct http_server *s, double seconds, const atomic_int *hurry);
 
 #endif

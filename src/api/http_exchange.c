@@ -75,9 +75,20 @@ static int removed(struct http_exchange *x, const struct http_route *r) {
                       "%s", r->removed);
 }
 
-static int route(struct http_exchange *x, struct str path) {
+/* Below /v1 even what is not there needs a key where there are keys. */
+static int authorize(struct http_exchange *x, struct str path, struct err *err) {
+    const struct http_options *o = &x->server->o;
+    enum http_scope scope = str_starts(path, STR_LIT("/v1")) ? HTTP_ANY_KEY : HTTP_PUBLIC;
+    if (x->route && !x->route->removed) scope = x->route->scope;
+    if (!o->authorize || scope == HTTP_PUBLIC) return 0;
+    return o->authorize(&x->req, scope, &x->res, err);
+}
+
+static int route(struct http_exchange *x, struct str path, struct err *err) {
     path = url_versioned(x->req.arena, path);
     x->route = find(x, path, x->req.method);
+    int rc = authorize(x, path, err);
+    if (rc) return rc;
     if (x->route && x->route->removed) return removed(x, x->route);
     if (x->route) return 0;
     const struct http_route *other = find(x, path, NULL);
@@ -241,11 +252,7 @@ static void begin(struct http_exchange *x, const char *method) {
         return;
     }
     if (settle(x, url_query(q->arena, query, &q->query, &q->query_count, &err), &err)) return;
-    if (settle(x, check_origin(x), &err) || settle(x, route(x, path), &err)) return;
-    const struct http_options *o = &x->server->o;
-    if (o->authorize && x->route->scope != HTTP_PUBLIC &&
-        settle(x, o->authorize(q, x->route->scope, &x->res, &err), &err))
-        return;
+    if (settle(x, check_origin(x), &err) || settle(x, route(x, path, &err), &err)) return;
     settle(x, body_begin(x, &err), &err);
 }
 

@@ -272,13 +272,13 @@ int http_server_open(const struct http_options *o, const struct http_route *cons
 
 int http_server_port(const struct http_server *s) { return s->port; }
 
-void http_server_stop(struct http_server *s, double seconds, const volatile int *hurry) {
+void http_server_stop(struct http_server *s, double seconds, const atomic_int *hurry) {
     if (!s) return;
     atomic_store(&s->stopping, 1);
     quiesce(s);
     double end = clock_seconds() + seconds;
     struct timespec pause = {.tv_nsec = 20 * 1000000L};
-    while (atomic_load(&s->running) > 0 && clock_seconds() < end && !(hurry && *hurry))
+    while (atomic_load(&s->running) > 0 && clock_seconds() < end && !(hurry && atomic_load(hurry)))
         nanosleep(&pause, NULL);
     atomic_store(&s->aborting, 1);
     server_free(s);

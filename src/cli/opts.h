@@ -46,6 +46,9 @@ struct usage {
 
 /* -1: go on. 0: help was printed. 2: wrong use, said on stderr. */
 int opts_parse(struct usage *u, int argc, char **argv);
+/* A value as if given on the command line; false when it is none for this option. Flags take 0 and
+ * 1. */
+bool opt_assign(const struct opt *o, const char *value);
 /* "3G" → bytes; false when it is no size */
 bool size_parse(const char *text, size_t *ret);
 

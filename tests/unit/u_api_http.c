@@ -774,7 +774,7 @@ static void a_stop_lets_answers_finish(void **state) {
 
 static void a_hurried_stop_cuts_off(void **state) {
     (void)state;
-    volatile int hurry = 1;
+    atomic_int hurry = 1;
     start(NULL);
     atomic_store(&seen.hold, 1);
     int fd = client_open(port), idle = client_open(port);

@@ -1,0 +1,36 @@
+/* GET /healthz: the process answers. GET /readyz: it can work. GET /metrics. */
+#include "api/api.h"
+
+#include "api/metrics.h"
+#include "store/keys.h"
+
+static int healthz(struct http_request *req, struct http_response *res, struct err *err) {
+    (void)req, (void)err;
+    return http_json(res, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+static int readyz(struct http_request *req, struct http_response *res, struct err *err) {
+    struct api *api = api_of(req);
+    bool required;
+    if (!atomic_load(&api->ready))
+        return http_json(res, 503, json_pack("{s:s}", "status", "starting or stopping"));
+    if (keys_required(api->catalog, &required, err)) /* any small reading */
+        return http_json(res, 503,
+                         json_pack("{s:s, s:o}", "status", "the catalog does not answer", "reason",
+                                   api_text(err->msg)));
+    return http_json(res, 200, json_pack("{s:s}", "status", "ready"));
+}
+
+static int metrics(struct http_request *req, struct http_response *res, struct err *err) {
+    (void)err;
+    http_json(res, 200, json_null());
+    buf_clear(&res->body);
+    metrics_write(api_of(req)->metrics, &res->body);
+    res->type = "text/plain; version=0.0.4; charset=utf-8";
+    return 0;
+}
+
+const struct http_route health_routes[] = {{"GET", "/healthz", healthz, .scope = HTTP_PUBLIC},
+                                           {"GET", "/readyz", readyz, .scope = HTTP_PUBLIC},
+                                           {"GET", "/metrics", metrics, .scope = HTTP_PUBLIC},
+                                           {0}};
