@@ -100,6 +100,14 @@ static int route(struct http_exchange *x, struct str path, struct err *err) {
                       x->req.method, x->req.path.n > 300 ? 300 : (int)x->req.path.n, x->req.path.p);
 }
 
+static int check_load(struct http_exchange *x) {
+    if (atomic_fetch_add(&x->server->running, 1) < x->server->o.connections_max) return 0;
+    http_header_add(&x->req, &x->res, "Retry-After", STR_LIT("1"));
+    return http_error(&x->res, 503, NULL, NULL,
+                      "The server is busy with %d requests, the most it takes; try again later.",
+                      x->server->o.connections_max);
+}
+
 /* A page of another site must not act through its visitor's browser. */
 static int check_origin(struct http_exchange *x) {
     const char *origin = http_header(&x->req, "Origin"), *host = http_header(&x->req, "Host");
@@ -238,7 +246,6 @@ static void begin(struct http_exchange *x, const char *method) {
     struct http_request *q = &x->req;
     x->started = true;
     x->start_ns = clock_ns();
-    atomic_fetch_add(&x->server->running, 1);
     atomic_store(&x->conn->received, 0);
     conn_state_set(x->conn, CONN_BODY);
     x->head = strcmp(method, "HEAD") == 0;
@@ -247,6 +254,7 @@ static void begin(struct http_exchange *x, const char *method) {
     x->expects_continue = expect && strcasecmp(expect, "100-continue") == 0;
     url_split(str_of(x->target), &path, &query);
     q->path = url_decode(q->arena, path, false);
+    if (settle(x, check_load(x), &err)) return;
     if (cors_preflight(x)) {
         x->decided = true;
         return;

@@ -143,7 +143,7 @@ static struct MHD_Response *file_response(struct http_exchange *x) {
 /* An error of any kind may replace the answer, so the plain body comes last. */
 static struct MHD_Response *make_response(struct http_exchange *x) {
     struct MHD_Response *r = NULL;
-    if (x->res.stream.next) r = stream_response(x);
+    if (x->res.stream.next && !x->head) r = stream_response(x); /* to HEAD: only headers */
     if (!r && x->res.file) r = file_response(x);
     if (r) return r;
     if (!buf_ok(&x->res.body))

@@ -18,7 +18,6 @@
 #define TCP_INFO_BYTES_ACKED 120
 #define SIO_OUTQ 0x5411
 #define WATCH_MS 250
-#define SPARE_CONNECTIONS 16 /* kept free by cutting idle ones off */
 
 const struct http_options http_defaults = {
     .host = "127.0.0.1",
@@ -209,16 +208,18 @@ static int listen_open(struct http_server *s, struct err *err) {
 }
 
 static int daemon_start(struct http_server *s, struct err *err) {
+    /* Those over connections_max are cut off, or told that the server is busy. libmicrohttpd closes
+     * what is over its own limit unheard, so that is far away. */
+    unsigned limit = 2 * (unsigned)s->o.connections_max + 16;
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
                      MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, exchange_handle, s, MHD_OPTION_EXTERNAL_LOGGER, ignore_message, s,
-        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(s->o.connections_max + SPARE_CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT, 0u,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)s->o.header_max, MHD_OPTION_THREAD_STACK_SIZE,
-        HTTP_STACK, MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, exchange_new,
-        s, MHD_OPTION_END);
+        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT, limit,
+        MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)s->o.header_max, MHD_OPTION_THREAD_STACK_SIZE, HTTP_STACK,
+        MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, exchange_new, s, MHD_OPTION_END);
     if (!s->daemon) return err_set(err, ERR_INTERNAL, "the HTTP server could not be started");
     if (pthread_create(&s->watch, NULL, watch, s) != 0)
         return err_set(err, ERR_INTERNAL, "no thread for the HTTP server");

