@@ -4,7 +4,9 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 struct sha256 {
     EVP_MD_CTX *ctx;
@@ -55,4 +57,12 @@ int sha256_file(const char *path, char hex[SHA256_HEX + 1], struct err *err) {
     sha256_of((struct str){(const char *)m.p, m.n}, hex);
     file_map_close(&m);
     return 0;
+}
+
+void hmac_sha256(struct str key, struct str text, unsigned char ret[32]) {
+    unsigned n = 0;
+    assert(key.n <= INT_MAX);
+    const unsigned char *ok =
+        HMAC(EVP_sha256(), key.p, (int)key.n, (const unsigned char *)text.p, text.n, ret, &n);
+    assert(ok && n == 32);
 }

@@ -21,6 +21,7 @@
     X(models, "list the models on this machine")                                                   \
     X(serve, "answer over HTTP, as OpenAI's API does")                                             \
     X(key, "make, list and revoke the keys of the server")                                         \
+    X(webhook, "addresses that are told when a job ends")                                          \
     X(export, "write an adapter or a merged model for other programs")                             \
     X(score, "log-probability of each token of a text")                                            \
     X(tokenize, "token ids of a text")                                                             \

@@ -1,0 +1,161 @@
+#include "unit.h"
+
+#include "api/http.h"
+#include "api/webhooks.h"
+#include "base/base64.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "store/outbox.h"
+#include "store_fixture.h"
+
+/* --- an endpoint --- */
+
+static struct {
+    int status, asked;
+    char id[80], timestamp[40], signature[100], body[400];
+} endpoint;
+
+static void keep(char *to, size_t size, const char *from) {
+    snprintf(to, size, "%s", from ? from : "");
+}
+
+static int receive(struct http_request *req, struct http_response *res, struct err *err) {
+    (void)err;
+    endpoint.asked++;
+    keep(endpoint.id, sizeof endpoint.id, http_header(req, "webhook-id"));
+    keep(endpoint.timestamp, sizeof endpoint.timestamp, http_header(req, "webhook-timestamp"));
+    keep(endpoint.signature, sizeof endpoint.signature, http_header(req, "webhook-signature"));
+    snprintf(endpoint.body, sizeof endpoint.body, "%.*s", STR_ARG(req->body));
+    return http_json(res, endpoint.status, json_object());
+}
+
+static struct http_server *endpoint_open(int status) {
+    static const struct http_route routes[] = {
+        {"POST", "/v1/hook", receive, .scope = HTTP_PUBLIC, .body = HTTP_JSON}, {0}};
+    static const struct http_route *const tables[] = {routes, NULL};
+    struct http_options o = http_defaults;
+    struct http_server *server = NULL;
+    struct err err;
+    o.port = 0;
+    memset(&endpoint, 0, sizeof endpoint);
+    endpoint.status = status;
+    if (http_server_open(&o, tables, &server, &err)) fail_msg("%s", err.msg);
+    return server;
+}
+
+static void add_hook(struct fixture *f, const struct http_server *server) {
+    char url[80];
+    struct webhook made;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/hook", http_server_port(server));
+    assert_int_equal(webhooks_add(f->c, url, "whsec_c2VjcmV0", &f->mem, &made, &f->err), 0);
+    assert_int_equal(outbox_add(f->c, "batch.completed", "batch_1", &f->err), 0);
+}
+
+static struct outbox_list due(struct fixture *f, int64_t now) {
+    struct outbox_list l;
+    assert_int_equal(outbox_due(f->c, now, 10, &f->mem, &l, &f->err), 0);
+    return l;
+}
+
+/* --- tests --- */
+
+/* RFC 4231, case 2; RFC 4648, section 10 */
+static void codes_are_the_standards(void **state) {
+    (void)state;
+    static const char want[] = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    static const char *const coded[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"}};
+    static const char *const bad[] = {"Zg=", "Zg", "Zm8=Zm8=", "Zm 8", "Zm9\n", "=Zm9", "Z*=="};
+    unsigned char digest[32];
+    char hex[65];
+    hmac_sha256(STR_LIT("Jefe"), STR_LIT("what do ya want for nothing?"), digest);
+    for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    assert_string_equal(hex, want);
+    struct buf b;
+    buf_init(&b, 100);
+    for (size_t i = 0; i < sizeof coded / sizeof *coded; i++) {
+        buf_clear(&b);
+        base64_encode(str_of(coded[i][0]), &b);
+        assert_true(str_is(buf_view(&b), coded[i][1]));
+        buf_clear(&b);
+        assert_true(base64_decode(str_of(coded[i][1]), &b));
+        assert_true(str_is(buf_view(&b), coded[i][0]));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        buf_clear(&b);
+        if (base64_decode(str_of(bad[i]), &b)) fail_msg("\"%s\" was taken", bad[i]);
+        assert_int_equal(b.n, 0);
+    }
+    buf_release(&b);
+}
+
+static void messages_come_signed_and_once(void **state) {
+    struct fixture *f = *state;
+    struct http_server *server = endpoint_open(200);
+    struct buf want;
+    add_hook(f, server);
+    int64_t now = clock_unix();
+    assert_int_equal(webhooks_deliver(f->c, now, &f->err), 0);
+    assert_int_equal(endpoint.asked, 1);
+    assert_non_null(strstr(endpoint.body, "\"type\":\"batch.completed\""));
+    buf_init(&want, 200);
+    webhook_signature(STR_LIT("secret"), endpoint.id, now, str_of(endpoint.body), &want);
+    assert_string_equal(endpoint.signature, want.p);
+    assert_int_equal(strtol(endpoint.timestamp, NULL, 10), now);
+    assert_int_equal(due(f, now + 1000000).count, 0);
+    assert_int_equal(webhooks_deliver(f->c, now + 1000000, &f->err), 0);
+    assert_int_equal(endpoint.asked, 1);
+    buf_release(&want);
+    http_server_stop(server, 1, NULL);
+}
+
+static void failures_are_tried_again_and_logged(void **state) {
+    struct fixture *f = *state;
+    struct http_server *server = endpoint_open(500);
+    struct delivery_list log;
+    char first[80];
+    add_hook(f, server);
+    int64_t now = clock_unix();
+    const char *id = due(f, now).list[0].id;
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(due(f, now).count, 1);
+        assert_int_equal(webhooks_deliver(f->c, now, &f->err), 0);
+        assert_int_equal(due(f, now).count, 0);
+        assert_int_equal(endpoint.asked, i + 1);
+        if (i == 0) keep(first, sizeof first, endpoint.id);
+        assert_string_equal(endpoint.id, first);
+        now += 86400;
+    }
+    assert_int_equal(due(f, now + 1000000).count, 0); /* given up */
+    assert_int_equal(deliveries_list(f->c, id, &f->mem, &log, &f->err), 0);
+    assert_int_equal(log.count, 9);
+    assert_int_equal(log.list[8].http_status, 500);
+    http_server_stop(server, 1, NULL);
+}
+
+static void nobody_there_is_a_failure(void **state) {
+    struct fixture *f = *state;
+    struct http_server *server = endpoint_open(200);
+    struct delivery_list log;
+    add_hook(f, server);
+    http_server_stop(server, 1, NULL);
+    int64_t now = clock_unix();
+    const char *id = due(f, now).list[0].id;
+    assert_int_equal(webhooks_deliver(f->c, now, &f->err), 0);
+    assert_int_equal(due(f, now).count, 0);
+    assert_int_equal(due(f, now + 5).count, 1);
+    assert_int_equal(deliveries_list(f->c, id, &f->mem, &log, &f->err), 0);
+    assert_int_equal(log.count, 1);
+    assert_int_equal(log.list[0].http_status, 0);
+    assert_non_null(log.list[0].message);
+}
+
+UNIT_TESTS(api_webhooks, cmocka_unit_test(codes_are_the_standards),
+           WITH_CATALOG(messages_come_signed_and_once),
+           WITH_CATALOG(failures_are_tried_again_and_logged),
+           WITH_CATALOG(nobody_there_is_a_failure))
