@@ -53,8 +53,19 @@ json_t *api_text(const char *z);
 json_t *api_time(int64_t seconds); /* 0: null */
 /* JSON kept as text; NULL: null */
 json_t *api_json(const char *z);
-/* "file-..." as the API shows it */
+
+/* --- files --- */
+
 struct stored_file;
 json_t *api_file_json(const struct stored_file *f);
+/* of a http_sink whose file is a struct blob_writer */
+int api_blob_open(struct http_request *req, void **ret, struct err *err);
+int api_blob_add(void *file, const void *p, size_t n, struct err *err);
+void api_blob_close(void *file);
+/* Does a file hold what its purpose needs? path: its bytes. Answers 400 where not. */
+int api_file_check(const char *purpose, struct str filename, int64_t bytes, const char *path,
+                   struct http_response *res, struct err *err);
+int api_purpose_check(const struct str *purpose, struct http_response *res);
+int api_expires_check(const struct str *anchor, int64_t seconds, struct http_response *res);
 
 #endif

@@ -17,7 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const struct http_route *const tables[] = {health_routes, old_routes, NULL};
+static const struct http_route *const tables[] = {
+    health_routes, file_routes, upload_routes, completion_store_routes, old_routes, NULL};
 
 /* All that lives as long as the server. */
 struct serving {
