@@ -26,6 +26,7 @@ const struct str *http_form(const struct http_request *req, const char *name) {
 }
 
 const char *http_header(const struct http_request *req, const char *name) {
+    if (!req->exchange) return NULL;
     return MHD_lookup_connection_value(req->exchange->mhd, MHD_HEADER_KIND, name);
 }
 
@@ -63,6 +64,7 @@ int http_query_i64(const struct http_request *req, const char *name, int64_t min
 }
 
 bool http_client_gone(const struct http_request *req) {
+    if (!req->exchange) return false; /* http_call: there is no client to go */
     const struct http_conn *c = req->exchange->conn;
     if (atomic_load(&c->server->aborting)) return true;
     struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};

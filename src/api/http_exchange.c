@@ -11,7 +11,7 @@
 
 #define FORM_BYTES_MAX ((size_t)1 << 20)
 
-static void make_id(char out[HTTP_REQUEST_ID]) {
+void http_request_id(char out[HTTP_REQUEST_ID]) {
     unsigned char raw[16];
     if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw) abort();
     memcpy(out, "req_", 5);
@@ -35,7 +35,7 @@ void *exchange_new(void *server, const char *uri, struct MHD_Connection *mhd) {
     x->req.user = s->o.user;
     x->req.exchange = x;
     x->req.key = "";
-    make_id(x->req.id);
+    http_request_id(x->req.id);
     conn_state_set(x->conn, CONN_HEADER);
     return x;
 }

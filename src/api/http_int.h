@@ -89,6 +89,8 @@ struct http_exchange {
     bool stream_counted, stream_ended;
 };
 
+void http_request_id(char out[HTTP_REQUEST_ID]); /* "req_..." */
+
 /* http_exchange.c: libmicrohttpd's callbacks */
 void *exchange_new(void *server, const char *uri, struct MHD_Connection *mhd);
 enum MHD_Result exchange_handle(void *server, struct MHD_Connection *mhd, const char *url,
