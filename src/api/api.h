@@ -68,4 +68,13 @@ int api_file_check(const char *purpose, struct str filename, int64_t bytes, cons
 int api_purpose_check(const struct str *purpose, struct http_response *res);
 int api_expires_check(const struct str *anchor, int64_t seconds, struct http_response *res);
 
+/* --- models and jobs --- */
+
+int api_no_model(const char *name, struct http_response *res); /* 404 model_not_found */
+struct ftevent;
+json_t *api_event_json(const struct ftevent *e);
+/* Events behind `after` (NULL: all), the oldest first, until the job has ended. */
+int api_event_stream(struct http_request *req, const char *job, const char *after,
+                     struct http_response *res);
+
 #endif

@@ -22,6 +22,7 @@
     X(serve, "answer over HTTP, as OpenAI's API does")                                             \
     X(key, "make, list and revoke the keys of the server")                                         \
     X(webhook, "addresses that are told when a job ends")                                          \
+    X(route, "names that stand for models")                                                        \
     X(export, "write an adapter or a merged model for other programs")                             \
     X(score, "log-probability of each token of a text")                                            \
     X(tokenize, "token ids of a text")                                                             \

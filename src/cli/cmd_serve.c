@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 static const struct http_route *const tables[] = {
-    health_routes, file_routes, upload_routes, completion_store_routes, old_routes, NULL};
+    health_routes,           file_routes,  upload_routes,
+    completion_store_routes, model_routes, ftjob_routes,
+    checkpoint_routes,       old_routes,   NULL};
 
 /* All that lives as long as the server. */
 struct serving {

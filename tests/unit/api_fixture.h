@@ -19,11 +19,12 @@ struct api_fixture {
 
 /* tables: as of http_server_open */
 static inline void fixture_start(struct api_fixture *f, const struct http_route *const *tables) {
-    static int count;
     struct err err;
+    char name[ID_SIZE];
     struct http_options o = http_defaults;
     *f = (struct api_fixture){.api.file_max = 64 << 20};
-    snprintf(f->home, sizeof f->home, "%s/api-%d", unit_dir(), count++);
+    id_new("api-", name);
+    snprintf(f->home, sizeof f->home, "%.100s/%s", unit_dir(), name);
     if (catalog_open(f->home, &f->api.catalog, &err)) fail_msg("%s", err.msg);
     f->api.metrics = metrics_new();
     atomic_store(&f->api.ready, 1);

@@ -1,0 +1,58 @@
+/* attune route: names that stand for models, so that a program can ask for "production". */
+#include "cli/cli.h"
+#include "cli/opts.h"
+
+#include "registry/names.h"
+#include "store/routes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MEM_MAX ((size_t)64 << 20)
+
+static int list(struct catalog *c, struct arena *mem, struct err *err) {
+    struct route_list routes;
+    int rc = routes_list(c, mem, &routes, err);
+    for (size_t i = 0; !rc && i < routes.count; i++)
+        printf("%-24s %s\n", routes.list[i].name, routes.list[i].target);
+    return rc;
+}
+
+static int wrong_count(const char *what, const char *args, struct err *err) {
+    return err_set(err, ERR_USAGE, "%s takes %s", what, args);
+}
+
+static int run(const struct usage *u, struct catalog *c, struct arena *mem, struct err *err) {
+    const char *what = u->positional[0], *name = u->positional[1];
+    int count = u->positional_count - 1;
+    if (strcmp(what, "set") == 0)
+        return count == 2 ? names_set_alias(c, name, u->positional[2], err)
+                          : wrong_count("set", "NAME TARGET", err);
+    if (strcmp(what, "list") == 0)
+        return count == 0 ? list(c, mem, err) : wrong_count("list", "nothing more", err);
+    if (strcmp(what, "remove") == 0)
+        return count == 1 ? routes_delete(c, name, err) : wrong_count("remove", "NAME", err);
+    return err_set(err, ERR_USAGE, "set, list or remove, not \"%.40s\"", what);
+}
+
+int cmd_route(int argc, char **argv) {
+    struct opt opts[] = {{0}};
+    struct usage u = {.command = "route",
+                      .args = "set NAME TARGET | list | remove NAME",
+                      .opts = opts,
+                      .args_min = 1,
+                      .args_max = 3,
+                      .summary = "Names that stand for models. A running server follows at once.",
+                      .example = "attune route set production ft:starter:local:support:Ab3dE9xY"};
+    struct err err;
+    struct arena mem;
+    struct catalog *c = NULL;
+    int code = opts_parse(&u, argc, argv);
+    if (code >= 0) return code;
+    arena_init(&mem, MEM_MAX);
+    int rc = catalog_open(NULL, &c, &err);
+    if (!rc) rc = run(&u, c, &mem, &err);
+    catalog_close(c);
+    arena_release(&mem);
+    return rc ? cli_fail("route", &err) : 0;
+}
