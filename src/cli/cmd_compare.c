@@ -217,9 +217,10 @@ int cmd_compare(int argc, char **argv) {
                  ? 0
                  : err_set(&err, ERR_USAGE, "--grader is exact or json, not \"%s\"", grader);
     if (!rc) rc = rows_read(data, FILE_MAX, &c.rows, &err);
-    if (!rc && c.rows.kind == ROW_TEXT)
+    if (!rc && (c.rows.kind == ROW_TEXT || c.rows.kind == ROW_PAIR))
         rc = err_set(&err, ERR_INVALID,
-                     "\"%s\" holds plain text; compare needs questions with answers", data);
+                     "\"%s\" holds %s; compare needs questions with one answer each", data,
+                     c.rows.kind == ROW_TEXT ? "plain text" : "preference pairs");
     if (!rc) rc = cli_engine_open(&eo, &c.engine, &err);
     if (!rc) rc = run(&c, &err);
     session_close(c.session);

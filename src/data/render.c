@@ -196,7 +196,8 @@ static bool is_answer(const json_t *message) {
     return str_is(json_str(json_object_get(message, "role")), "assistant");
 }
 
-static int render_chat(struct render *r, const json_t *row) {
+/* answers before messages[from] are not trained */
+static int render_chat(struct render *r, const json_t *row, size_t from) {
     if (!r->o->chat)
         return err_set(
             r->err, ERR_INVALID,
@@ -210,7 +211,7 @@ static int render_chat(struct render *r, const json_t *row) {
     if (!rc) mask_new(r);
     if (!rc) r->issues |= unseen_tools(r, row);
     if (r->issues & ROW_CALLS_UNSEEN) count = 0;
-    for (size_t i = 0; i < count && !rc; i++) {
+    for (size_t i = from; i < count && !rc; i++) {
         const json_t *m = json_array_get(messages, i);
         float weight = weight_of(m);
         if (!is_answer(m) || weight <= 0) continue;
@@ -248,23 +249,60 @@ static void finish(struct render *r, struct row_tokens *ret) {
     ret->issues = r->issues;
 }
 
+static int end(struct render *r, int rc, const struct row *row, struct row_tokens *ret) {
+    if (rc) {
+        token_list_release(&r->ids);
+        mem_free(r->train);
+        return err_wrap(r->err, "row %lld (line %lld)", (long long)row->number,
+                        (long long)row->line);
+    }
+    assert(r->train);
+    finish(r, ret);
+    return 0;
+}
+
 int row_render(const struct row *row, enum row_kind kind, const struct render_options *o,
                struct row_tokens *ret, struct err *err) {
     struct render r = {.o = o, .err = err};
     int rc = 0;
     switch (kind) {
-    case ROW_CHAT: rc = render_chat(&r, row->json); break;
+    case ROW_CHAT: rc = render_chat(&r, row->json, 0); break;
     case ROW_COMPLETION: rc = render_completion(&r, row->json); break;
     case ROW_TEXT: rc = render_text(&r, row->json); break;
+    case ROW_PAIR: assert(kind != ROW_PAIR); break; /* that is two samples */
     }
-    if (rc) {
-        token_list_release(&r.ids);
-        mem_free(r.train);
-        return err_wrap(err, "row %lld (line %lld)", (long long)row->number, (long long)row->line);
+    return end(&r, rc, row, ret);
+}
+
+/* the conversation that ends in this output */
+static json_t *pair_chat(const json_t *row, enum pair_side side) {
+    const json_t *input = json_object_get(row, "input");
+    json_t *chat = json_copy((json_t *)input);
+    json_t *messages = json_copy(json_object_get(input, "messages"));
+    json_array_append(messages, pair_output(row, side));
+    json_object_set_new(chat, "messages", messages);
+    return chat;
+}
+
+int row_render_pair(const struct row *row, const struct render_options *o, struct row_tokens *ret,
+                    struct err *err) {
+    struct row_tokens both[PAIR_SIDES] = {0};
+    size_t answer =
+        json_array_size(json_object_get(json_object_get(row->json, "input"), "messages"));
+    int rc = 0;
+    for (enum pair_side side = 0; !rc && side < PAIR_SIDES; side++) {
+        struct render r = {.o = o, .err = err};
+        json_t *chat = pair_chat(row->json, side);
+        rc = end(&r, render_chat(&r, chat, answer), row, &both[side]);
+        json_decref(chat);
     }
-    assert(r.train);
-    finish(&r, ret);
-    return 0;
+    for (int side = 0; side < PAIR_SIDES; side++) {
+        if (rc)
+            row_tokens_release(&both[side]);
+        else
+            ret[side] = both[side];
+    }
+    return rc;
 }
 
 void row_tokens_release(struct row_tokens *t) {

@@ -24,7 +24,12 @@ struct reader {
 };
 
 static const char *const kind_names[] = {"chat (\"messages\")", "prompt/completion",
-                                         "text (\"text\")"};
+                                         "text (\"text\")", "preference (\"preferred_output\")"};
+
+/* newer and older spelling */
+static const char *const output_keys[PAIR_SIDES][2] = {
+    {"preferred_output", "preferred_completion"},
+    {"non_preferred_output", "non_preferred_completion"}};
 
 static int bad(struct reader *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static int bad(struct reader *r, const char *fmt, ...) {
@@ -136,9 +141,7 @@ static int check_weight(struct reader *r, const json_t *m, bool assistant, const
     return 0;
 }
 
-static int check_message(struct reader *r, const json_t *m, size_t index, int *answers) {
-    char at[40];
-    snprintf(at, sizeof at, "messages[%zu]", index);
+static int check_message(struct reader *r, const json_t *m, const char *at, int *answers) {
     if (!json_is_object(m)) return bad(r, "%s must be an object, not %s", at, type_name(m));
     const json_t *role = json_object_get(m, "role");
     if (!json_is_string(role))
@@ -155,25 +158,126 @@ static int check_message(struct reader *r, const json_t *m, size_t index, int *a
     return check_weight(r, m, assistant, at);
 }
 
-static int check_chat(struct reader *r, const json_t *row) {
-    const json_t *messages = json_object_get(row, "messages"), *m;
-    const json_t *tools = json_object_get(row, "tools"), *tool;
-    if (!json_is_array(messages))
-        return bad(r, "\"messages\" must be a list of messages, not %s", type_name(messages));
-    if (json_array_size(messages) == 0)
-        return bad(r, "\"messages\" is empty; give at least a user and an assistant message");
-    int answers = 0;
+/* `in`: "" or "input." */
+static int check_messages(struct reader *r, const json_t *from, const char *in, int *answers) {
+    const json_t *messages = json_object_get(from, "messages"), *m;
     size_t i;
-    json_array_foreach(messages, i, m) if (check_message(r, m, i, &answers)) return r->err->code;
+    if (!json_is_array(messages))
+        return bad(r, "\"%smessages\" must be a list of messages, not %s", in, type_name(messages));
+    if (json_array_size(messages) == 0)
+        return bad(r, "\"%smessages\" is empty; give at least a user%s", in,
+                   *in ? " message" : " and an assistant message");
+    json_array_foreach(messages, i, m) {
+        char at[60];
+        snprintf(at, sizeof at, "%smessages[%zu]", in, i);
+        if (check_message(r, m, at, answers)) return r->err->code;
+    }
+    return 0;
+}
+
+static int check_tools(struct reader *r, const json_t *from, const char *in) {
+    const json_t *tools = json_object_get(from, "tools"), *tool;
+    size_t i;
+    if (!tools || json_is_null(tools)) return 0;
+    if (!json_is_array(tools))
+        return bad(r, "\"%stools\" must be a list, not %s", in, type_name(tools));
+    json_array_foreach(tools, i, tool) if (!json_is_object(tool)) return bad(
+        r, "%stools[%zu] must be an object, not %s", in, i, type_name(tool));
+    return 0;
+}
+
+static int check_chat(struct reader *r, const json_t *row) {
+    int answers = 0;
+    if (check_messages(r, row, "", &answers)) return r->err->code;
     if (!answers)
         return bad(
             r,
             "no message has the role \"assistant\", so there is nothing to learn; add the answer");
-    if (!tools || json_is_null(tools)) return 0;
-    if (!json_is_array(tools)) return bad(r, "\"tools\" must be a list, not %s", type_name(tools));
-    json_array_foreach(tools, i, tool) if (!json_is_object(tool)) return bad(
-        r, "tools[%zu] must be an object, not %s", i, type_name(tool));
+    return check_tools(r, row, "");
+}
+
+/* --- preference pairs
+ * ----------------------------------------------------------------------------- */
+
+static bool is_pair(const json_t *row) {
+    for (int i = 0; i < PAIR_SIDES * 2; i++)
+        if (json_object_get(row, output_keys[i / 2][i % 2])) return true;
+    return false;
+}
+
+json_t *pair_output(const json_t *row, enum pair_side side) {
+    const json_t *list = json_object_get(row, output_keys[side][0]);
+    if (!list) list = json_object_get(row, output_keys[side][1]);
+    return json_array_get(list, 0);
+}
+
+static bool is_empty_text(const json_t *content) {
+    size_t i, bytes = json_str(content).n;
+    const json_t *part;
+    json_array_foreach(content, i, part) bytes += json_str(json_object_get(part, "text")).n;
+    return bytes == 0;
+}
+
+/* what may be compared: one assistant message of text */
+static int check_output_message(struct reader *r, const json_t *m, const char *at) {
+    int answers = 0;
+    if (check_message(r, m, at, &answers)) return r->err->code;
+    const json_t *weight = json_object_get(m, "weight");
+    if (!answers)
+        return bad(r, "%s: the role must be \"assistant\", not \"%.40s\"", at,
+                   json_string_value(json_object_get(m, "role")));
+    if (json_array_size(json_object_get(m, "tool_calls")) > 0 ||
+        json_is_object(json_object_get(m, "function_call")))
+        return bad(r, "%s calls a tool; outputs that are compared must be text", at);
+    if (is_empty_text(json_object_get(m, "content")))
+        return bad(r, "%s: \"content\" is empty; fill it or remove the row", at);
+    if (json_is_number(weight) && json_number_value(weight) != 1)
+        return bad(r, "%s: \"weight\" has no meaning in a pair; remove it", at);
     return 0;
+}
+
+static int check_output(struct reader *r, const json_t *row, enum pair_side side) {
+    const char *const *names = output_keys[side];
+    const json_t *newer = json_object_get(row, names[0]), *older = json_object_get(row, names[1]);
+    const char *key = older && !newer ? names[1] : names[0];
+    const json_t *list = newer ? newer : older;
+    char at[60];
+    if (newer && older)
+        return bad(r, "\"%s\" and \"%s\" are two names of one thing; keep the first", names[0],
+                   names[1]);
+    if (!list)
+        return bad(r,
+                   "\"%s\" is missing; a preference row has \"input\", \"preferred_output\" and "
+                   "\"non_preferred_output\"",
+                   key);
+    if (!json_is_array(list))
+        return bad(r, "\"%s\" must be a list of one assistant message, not %s", key,
+                   type_name(list));
+    if (json_array_size(list) != 1)
+        return bad(r, "\"%s\" has %zu messages; it takes exactly one", key, json_array_size(list));
+    snprintf(at, sizeof at, "%s[0]", key);
+    return check_output_message(r, json_array_get(list, 0), at);
+}
+
+static int check_pair(struct reader *r, const json_t *row) {
+    const json_t *input = json_object_get(row, "input");
+    int answers = 0;
+    if (json_object_get(row, "messages") || json_object_get(row, "tools"))
+        return bad(r, "\"%s\" of a preference row belongs into \"input\"",
+                   json_object_get(row, "messages") ? "messages" : "tools");
+    if (json_is_array(input))
+        return bad(r, "\"input\" is a list; write \"input\": {\"messages\": [...]}");
+    if (!json_is_object(input))
+        return bad(r, "\"input\" must be an object with \"messages\", not %s", type_name(input));
+    if (check_messages(r, input, "input.", &answers)) return r->err->code;
+    const json_t *messages = json_object_get(input, "messages");
+    size_t last = json_array_size(messages) - 1;
+    if (str_is(json_str(json_object_get(json_array_get(messages, last), "role")), "assistant"))
+        return bad(r, "input.messages[%zu] is the assistant's; answers belong into the outputs",
+                   last);
+    if (check_tools(r, input, "input.")) return r->err->code;
+    if (check_output(r, row, PAIR_PREFERRED)) return r->err->code;
+    return check_output(r, row, PAIR_NON_PREFERRED);
 }
 
 /* --- the other kinds
@@ -206,8 +310,8 @@ static int unknown_kind(struct reader *r, const json_t *row) {
          "sharegpt: rename \"conversations\" to \"messages\" with \"role\" and \"content\""},
         {"instruction",
          "alpaca: write \"instruction\" and \"input\" as \"prompt\", \"output\" as \"completion\""},
-        {"chosen", "preference pairs are not for this kind of tuning"},
-        {"preferred_output", "preference pairs are not for this kind of tuning"},
+        {"chosen", "a preference pair is {\"input\": {\"messages\": [...]}, "
+                   "\"preferred_output\": [...], \"non_preferred_output\": [...]}"},
         {"prompt", "\"completion\" is missing"},
         {"completion", "\"prompt\" is missing"},
     };
@@ -223,7 +327,9 @@ static int unknown_kind(struct reader *r, const json_t *row) {
 
 static int row_kind_of(struct reader *r, const json_t *row, enum row_kind *ret) {
     if (!json_is_object(row)) return bad(r, "a row must be a JSON object, not %s", type_name(row));
-    if (json_object_get(row, "messages"))
+    if (is_pair(row))
+        *ret = ROW_PAIR;
+    else if (json_object_get(row, "messages"))
         *ret = ROW_CHAT;
     else if (json_object_get(row, "prompt") && json_object_get(row, "completion"))
         *ret = ROW_COMPLETION;
@@ -245,6 +351,7 @@ static int check_row(struct reader *r, const json_t *row) {
     case ROW_CHAT: return check_chat(r, row);
     case ROW_COMPLETION: return check_completion(r, row);
     case ROW_TEXT: return check_text(r, row);
+    case ROW_PAIR: return check_pair(r, row);
     }
     return 0;
 }

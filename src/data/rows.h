@@ -4,6 +4,9 @@
  *   chat        {"messages":[{"role","content","weight"?,"tool_calls"?...}],"tools"?:[...]}
  *   completion  {"prompt":"...","completion":"..."}
  *   text        {"text":"..."}
+ *   pair        {"input":{"messages":[...],"tools"?:[...]},"preferred_output":[{"role":"assistant",
+ *               "content"}],"non_preferred_output":[...]}  (also preferred_completion and
+ *               non_preferred_completion): which of two answers is the better one
  * Nothing is dropped in silence: what a row lost or why it was refused is in its `issue`.
  */
 #ifndef DATA_ROWS_H
@@ -17,7 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum row_kind { ROW_CHAT, ROW_COMPLETION, ROW_TEXT };
+enum row_kind { ROW_CHAT, ROW_COMPLETION, ROW_TEXT, ROW_PAIR };
+enum pair_side { PAIR_PREFERRED, PAIR_NON_PREFERRED, PAIR_SIDES };
 
 struct row {
     int64_t number; /* from 1; blank lines do not count */
@@ -39,6 +43,8 @@ int rows_read(const char *path, size_t max_bytes, struct rows *ret, struct err *
 int rows_from_text(struct str text, const char *where, struct rows *ret,
                    struct err *err); /* the parser */
 void rows_release(struct rows *r);
+/* the message of one side of a checked pair; borrowed */
+json_t *pair_output(const json_t *row, enum pair_side side);
 
 /* What a row came to. Bits of row_tokens.issues. */
 enum row_issue {
@@ -74,9 +80,13 @@ struct render_options {
  * completion joined as written; the completion and EOS are trained. Text: the document and EOS.
  * Both begin with the post-processor's BOS. A chat row whose tool calls the template does
  * not show trains nothing: it would teach another answer than it holds. Any thread may render; rows
- * are not changed. */
+ * are not changed. Not for pairs. */
 int row_render(const struct row *row, enum row_kind kind, const struct render_options *o,
                struct row_tokens *ret, struct err *err);
+/* Both sides of a pair: input's messages with that output as the last one, of which alone is
+ * trained what chat rows train of an answer. ret[PAIR_SIDES], each to be released. */
+int row_render_pair(const struct row *row, const struct render_options *o, struct row_tokens *ret,
+                    struct err *err);
 void row_tokens_release(struct row_tokens *t);
 
 #endif

@@ -283,6 +283,114 @@ static void weights_are_kept(void **state) {
     tokenizer_free(t);
 }
 
+#define PAIR(preferred, other)                                                                     \
+    "{\"input\":{\"messages\":[" U("q") "]},\"preferred_output\":" preferred                       \
+                                        ",\"non_preferred_output\":" other "}"
+#define OTHER "\"non_preferred_output\":[" A("b") "]"
+
+static void sides(const char *row, int64_t max_length, const char *const *want, const int *issues) {
+    struct tokenizer *t = tokenizer_new();
+    struct chat_template *c = NULL;
+    struct rows rows = {0};
+    struct row_tokens both[PAIR_SIDES];
+    struct err err;
+    if (template_compile(str_of(PLAIN), "chat", &c, &err)) fail_msg("%s", err.msg);
+    if (rows_from_text(str_of(row), "t.jsonl", &rows, &err)) fail_msg("%s", err.msg);
+    assert_int_equal(rows.kind, ROW_PAIR);
+    struct render_options o = {.tokenizer = t, .chat = c, .max_length = max_length};
+    if (row_render_pair(&rows.list[0], &o, both, &err)) fail_msg("%s\n%s", row, err.msg);
+    for (int side = 0; side < PAIR_SIDES; side++) {
+        struct buf text;
+        buf_init(&text, 1 << 20);
+        mask_text(t, &both[side], &text);
+        assert_string_equal(text.p, want[side]);
+        assert_int_equal(both[side].issues, issues[side]);
+        row_tokens_release(&both[side]);
+        buf_release(&text);
+    }
+    rows_release(&rows);
+    template_free(c);
+    tokenizer_free(t);
+}
+
+static void pairs_train_their_outputs_alone(void **state) {
+    (void)state;
+    static const int none[2] = {0, 0}, cut[2] = {ROW_CUT, ROW_CUT};
+    int nothing = ROW_CUT | ROW_TRAINS_NOTHING;
+    sides(PAIR("[" A("yes") "]", "[" A("no") "]"), 100,
+          (const char *const[]){"u:q\na:{yes\n}", "u:q\na:{no\n}"}, none);
+    sides(
+        "{\"input\":{\"messages\":[" U("q") "," A("r") "," U(
+            "s") "],\"tools\":null,"
+                 "\"parallel_tool_calls\":true},\"preferred_completion\":[{\"role\":\"assistant\","
+                 "\"content\":\"t\",\"weight\":1}],\"non_preferred_completion\":[" A(
+                     "v") "],\"id\":3}",
+        100, (const char *const[]){"u:q\na:r\nu:s\na:{t\n}", "u:q\na:r\nu:s\na:{v\n}"}, none);
+    sides(PAIR("[" A("yes") "]", "[" A("no") "]"), 7,
+          (const char *const[]){"u:q\na:{y}", "u:q\na:{n}"}, cut);
+    sides(PAIR("[" A("yes") "]", "[" A("no") "]"), 6, (const char *const[]){"u:q\na:", "u:q\na:"},
+          (const int[]){nothing, nothing});
+}
+
+static void expect_refusal(const char *text, const char *says) {
+    struct rows rows;
+    struct err err;
+    if (!rows_from_text(str_of(text), "t.jsonl", &rows, &err)) fail_msg("accepted: %s", text);
+    if (!strstr(err.msg, says)) fail_msg("%s\n  want %s\n  got  %s", text, says, err.msg);
+}
+
+static void bad_pairs_are_named(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}", "\"preferred_output\": [...]"},
+        {"{\"input\":[" U("q") "],\"preferred_output\":[" A("a") "]," OTHER "}",
+         "\"input\" is a list; write \"input\": {\"messages\": [...]}"},
+        {"{\"preferred_output\":[" A("a") "]," OTHER "}",
+         "\"input\" must be an object with \"messages\", not absent"},
+        {"{\"input\":\"q\",\"preferred_output\":[" A("a") "]," OTHER "}", "not a string"},
+        {"{\"messages\":[" U("q") "],\"preferred_output\":[" A("a") "]," OTHER "}",
+         "\"messages\" of a preference row belongs into \"input\""},
+        {"{\"input\":{\"messages\":[" U("q") "]},\"tools\":[],\"preferred_output\":[" A("a") "]}",
+         "\"tools\" of a preference row belongs into \"input\""},
+        {"{\"input\":{},\"preferred_output\":[" A("a") "]," OTHER "}",
+         "\"input.messages\" must be a list of messages, not absent"},
+        {"{\"input\":{\"messages\":[]},\"preferred_output\":[" A("a") "]," OTHER "}",
+         "\"input.messages\" is empty; give at least a user message"},
+        {"{\"input\":{\"messages\":[" U("q") ",{\"role\":\"bot\",\"content\":\"x\"}]},"
+                                             "\"preferred_output\":[" A("a") "]," OTHER "}",
+         "row 1 (line 1): input.messages[1]: unknown role \"bot\""},
+        {"{\"input\":{\"messages\":[" U("q") "," A("x") "]},\"preferred_output\":[" A(
+             "a") "]," OTHER "}",
+         "input.messages[1] is the assistant's; answers belong into the outputs"},
+        {"{\"input\":{\"messages\":[" U("q") "],\"tools\":{}},\"preferred_output\":[" A(
+             "a") "]," OTHER "}",
+         "\"input.tools\" must be a list, not an object"},
+        {PAIR("[" A("a") "]", "null"), "\"non_preferred_output\" must be a list of one assistant"},
+        {"{\"input\":{\"messages\":[" U("q") "]},\"preferred_output\":[" A("a") "]}",
+         "\"non_preferred_output\" is missing"},
+        {"{\"input\":{\"messages\":[" U("q") "]},\"non_preferred_completion\":[" A("a") "]}",
+         "\"preferred_output\" is missing"},
+        {PAIR("[" A("a") "],\"preferred_completion\":[]", "[" A("b") "]"),
+         "two names of one thing"},
+        {PAIR("{}", "[" A("b") "]"),
+         "\"preferred_output\" must be a list of one assistant message, not an object"},
+        {PAIR("[]", "[" A("b") "]"), "\"preferred_output\" has 0 messages; it takes exactly one"},
+        {PAIR("[" A("a") "," A("b") "]", "[" A("b") "]"), "has 2 messages"},
+        {PAIR("[1]", "[" A("b") "]"), "preferred_output[0] must be an object, not a number"},
+        {PAIR("[" A("a") "]", "[" U("b") "]"),
+         "non_preferred_output[0]: the role must be \"assistant\", not \"user\""},
+        {PAIR("[" A("") "]", "[" A("b") "]"), "preferred_output[0]: \"content\" is empty"},
+        {PAIR("[{\"role\":\"assistant\",\"content\":[]}]", "[" A("b") "]"), "\"content\" is empty"},
+        {PAIR("[" CALLS("1") "]", "[" A("b") "]"),
+         "preferred_output[0] calls a tool; outputs that are compared must be text"},
+        {PAIR("[{\"role\":\"assistant\",\"content\":\"a\",\"weight\":0}]", "[" A("b") "]"),
+         "\"weight\" has no meaning in a pair"},
+        {CHAT(U("q") "," A("r")) "\n" PAIR("[" A("a") "]", "[" A("b") "]"),
+         "row 2 (line 2): this is a preference (\"preferred_output\") row, but row 1 is a chat"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) expect_refusal(cases[i][0], cases[i][1]);
+}
+
 static void bad_rows_are_named(void **state) {
     (void)state;
     static const char *const cases[][2] = {
@@ -321,14 +429,7 @@ static void bad_rows_are_named(void **state) {
         {"{\"tools\":1,\"messages\":[" A("x") "]}", "\"tools\" must be a list"},
         {"{\"text\":\"\xff\"}", "not UTF-8 at byte 9"},
     };
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        struct rows rows;
-        struct err err;
-        if (!rows_from_text(str_of(cases[i][0]), "t.jsonl", &rows, &err))
-            fail_msg("accepted: %s", cases[i][0]);
-        if (!strstr(err.msg, cases[i][1]))
-            fail_msg("%s\n  want %s\n  got  %s", cases[i][0], cases[i][1], err.msg);
-    }
+    for (size_t i = 0; i < COUNT(cases); i++) expect_refusal(cases[i][0], cases[i][1]);
     char deep[600];
     struct rows rows;
     struct err err;
@@ -363,4 +464,5 @@ UNIT_TESTS(data_rows, cmocka_unit_test(chat_masks),
            cmocka_unit_test(other_spellings_read_the_same),
            cmocka_unit_test(long_rows_are_cut_at_the_end),
            cmocka_unit_test(completion_and_text_train_the_end), cmocka_unit_test(weights_are_kept),
-           cmocka_unit_test(bad_rows_are_named), cmocka_unit_test(rows_keep_their_numbers))
+           cmocka_unit_test(pairs_train_their_outputs_alone), cmocka_unit_test(bad_rows_are_named),
+           cmocka_unit_test(bad_pairs_are_named), cmocka_unit_test(rows_keep_their_numbers))
