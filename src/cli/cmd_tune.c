@@ -12,7 +12,7 @@
 #include <string.h>
 
 struct tune_words { /* options that are words, before they are understood */
-    const char *method, *schedule, *targets, *dtype, *base, *keep;
+    const char *method, *objective, *schedule, *targets, *dtype, *base, *keep;
     bool shuffle;
 };
 
@@ -21,6 +21,12 @@ static int words_parse(const struct tune_words *w, struct train_options *o, stru
         o->method = TRAIN_FULL;
     else if (strcmp(w->method, "lora") != 0)
         return err_set(err, ERR_USAGE, "--method is lora or full, not \"%s\"", w->method);
+    if (w->objective && strcmp(w->objective, "dpo") == 0)
+        o->objective = OBJECTIVE_DPO;
+    else if (w->objective && strcmp(w->objective, "sft") == 0)
+        o->objective = OBJECTIVE_SFT;
+    else if (w->objective)
+        return err_set(err, ERR_USAGE, "--objective is sft or dpo, not \"%s\"", w->objective);
     if (strcmp(w->schedule, "linear") == 0)
         o->schedule = SCHEDULE_LINEAR;
     else if (strcmp(w->schedule, "constant") == 0)
@@ -78,13 +84,17 @@ int cmd_tune(int argc, char **argv) {
     struct tune_words w = {.method = "lora", .schedule = "cosine", .keep = "best", .shuffle = true};
     struct opt list[] = {
         {"base", "MODEL", OPT_STR, &w.base, "directory, GGUF file or known name", 0, NULL},
-        {"data", "FILE", OPT_STR, &o.data, "JSONL: messages, prompt/completion or text", 0, NULL},
+        {"data", "FILE", OPT_STR, &o.data,
+         "JSONL: messages, prompt/completion, text or preference pairs", 0, NULL},
         {"valid", "FILE", OPT_STR, &o.valid, "rows to judge by instead of holding some out", 0,
          NULL},
         {"out", "DIR", OPT_STR, &o.out, "where the adapter goes", 0, NULL},
         {"metrics", "FILE", OPT_STR, &o.metrics,
          "a JSON line for each step (default: DIR/metrics.jsonl)", 0, NULL},
         {"method", "lora|full", OPT_STR, &w.method, "an adapter (default) or all weights", 0, NULL},
+        {"objective", "sft|dpo", OPT_STR, &w.objective,
+         "default: dpo for preference pairs, else sft", 0, NULL},
+        {"beta", "X", OPT_DOUBLE, &o.beta, "of dpo (default: 0.1)", DBL_MIN, NULL},
         {"from-scratch", NULL, OPT_FLAG, &o.from_scratch,
          "with --method full: random weights first", 0, NULL},
         {"rank", "R", OPT_I64, &o.rank, "of the adapter (default: from the number of rows)", 1,

@@ -64,6 +64,9 @@ static void on_plan(void *ctx, const struct train_plan *p) {
                 (long long)p->rank, p->alpha, p->dropout);
     else
         fprintf(stderr, "  %-9s all weights\n", "method");
+    if (p->objective == OBJECTIVE_DPO)
+        fprintf(stderr, "  %-9s the better one of two answers (DPO), beta %g\n", "objective",
+                p->beta);
     fprintf(stderr,
             "  %-9s %lld in %lld epoch%s of %lld rows a step, learning rate %.3g, warm-up %lld\n",
             "steps", (long long)p->steps, (long long)p->epochs, p->epochs == 1 ? "" : "s",
@@ -75,6 +78,12 @@ static void on_plan(void *ctx, const struct train_plan *p) {
         list_rows(v, " of --valid", f, &p->valid_found[f]);
 }
 
+/* of preference pairs */
+static void show_rewards(double accuracy, const struct train_rewards *r) {
+    if (isnan(r->margin)) return;
+    fprintf(stderr, "  %.0f %% of the pairs right, margin %.3f", 100 * accuracy, r->margin);
+}
+
 static void draw_live(struct tune_view *v, const struct train_step *s) {
     char left[32], bar[BAR_WIDTH + 1];
     format_seconds(s->seconds_left, left, sizeof left);
@@ -83,6 +92,7 @@ static void draw_live(struct tune_view *v, const struct train_step *s) {
     bar[BAR_WIDTH] = '\0';
     fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f", bar, (long long)s->step, (long long)s->steps,
             s->loss);
+    show_rewards(s->accuracy, &s->rewards);
     if (!isnan(v->last_valid)) fprintf(stderr, "  held-out %.4f", v->last_valid);
     fprintf(stderr, "  %.0f tokens/s  %s left \x1b[K", s->tokens_per_second, left);
     v->line_open = true;
@@ -97,16 +107,18 @@ static void on_step(void *ctx, const struct train_step *s) {
     int64_t every = s->steps > 20 ? s->steps / 20 : 1;
     if (s->step != s->steps && s->step != 1 && s->step - v->last_plain < every) return;
     v->last_plain = s->step;
-    fprintf(stderr, "step %lld/%lld  loss %.4f  lr %.3g  %.0f tokens/s\n", (long long)s->step,
-            (long long)s->steps, s->loss, s->lr, s->tokens_per_second);
+    fprintf(stderr, "step %lld/%lld  loss %.4f", (long long)s->step, (long long)s->steps, s->loss);
+    show_rewards(s->accuracy, &s->rewards);
+    fprintf(stderr, "  lr %.3g  %.0f tokens/s\n", s->lr, s->tokens_per_second);
 }
 
 static void on_valid(void *ctx, const struct train_valid *valid) {
     struct tune_view *v = ctx;
     v->last_valid = valid->loss;
-    if (!v->live)
-        fprintf(stderr, "step %lld  held-out loss %.4f%s\n", (long long)valid->step, valid->loss,
-                valid->best ? "  (best so far)" : "");
+    if (v->live) return;
+    fprintf(stderr, "step %lld  held-out loss %.4f", (long long)valid->step, valid->loss);
+    show_rewards(valid->accuracy, &valid->rewards);
+    fprintf(stderr, "%s\n", valid->best ? "  (best so far)" : "");
 }
 
 static void on_note(void *ctx, const char *text) {

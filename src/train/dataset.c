@@ -11,6 +11,8 @@
 #endif
 
 #define DATA_BYTES_MAX ((size_t)1 << 30)
+#define SHARED_LEAST 8   /* a shorter common beginning is not worth its copies of keys */
+#define KEYS_PER_TOKEN 4 /* limits those copies */
 
 const char *train_finding_text(enum train_finding f) {
     static const char *const texts[FOUND_COUNT] = {
@@ -18,6 +20,7 @@ const char *train_finding_text(enum train_finding f) {
         [FOUND_NOTHING] = "that train no token, left out",
         [FOUND_TOOLS] = "with tools that the chat template does not show",
         [FOUND_CALLS] = "with tool calls that the chat template does not show, left out",
+        [FOUND_ALIKE] = "with two equal outputs, left out",
         [FOUND_OTHERWISE] = "that would be rendered differently when served",
     };
     return texts[f];
@@ -33,11 +36,10 @@ static void note_row(struct dataset *d, enum train_finding f, int64_t number) {
 struct gather {
     int32_t *ids;
     float *train;
-    size_t n, ids_cap, train_cap, list_cap;
+    size_t n, samples, ids_cap, train_cap, list_cap;
 };
 
-static void keep_row(struct dataset *d, struct gather *g, int64_t number,
-                     const struct row_tokens *t) {
+static struct sample sample_of(int64_t number, const struct row_tokens *t) {
     struct sample s = {.number = number};
     for (int64_t i = 1; i < t->n; i++) {
         if (!(t->train[i] > 0.0f)) continue;
@@ -45,28 +47,58 @@ static void keep_row(struct dataset *d, struct gather *g, int64_t number,
         s.weight += (double)t->train[i];
         s.trained++;
     }
-    if (t->issues & ROW_CUT) note_row(d, FOUND_CUT, number);
-    if (t->issues & ROW_SERVES_OTHERWISE) note_row(d, FOUND_OTHERWISE, number);
-    if (t->issues & ROW_TOOLS_UNSEEN) note_row(d, FOUND_TOOLS, number);
-    if (t->issues & ROW_CALLS_UNSEEN)
+    return s;
+}
+
+static void note_issues(struct dataset *d, int64_t number, int issues) {
+    if (issues & ROW_CUT) note_row(d, FOUND_CUT, number);
+    if (issues & ROW_SERVES_OTHERWISE) note_row(d, FOUND_OTHERWISE, number);
+    if (issues & ROW_TOOLS_UNSEEN) note_row(d, FOUND_TOOLS, number);
+    if (issues & ROW_CALLS_UNSEEN)
         note_row(d, FOUND_CALLS, number);
-    else if (s.trained == 0)
+    else if (issues & ROW_TRAINS_NOTHING)
         note_row(d, FOUND_NOTHING, number);
-    if (s.trained == 0) return;
-    size_t n = (size_t)s.n;
+}
+
+static void add_sample(struct dataset *d, struct gather *g, const struct sample *s,
+                       const struct row_tokens *t) {
+    size_t n = (size_t)s->n;
     mem_grow((void **)&g->ids, &g->ids_cap, g->n + n, sizeof *g->ids);
     mem_grow((void **)&g->train, &g->train_cap, g->n + n, sizeof *g->train);
     memcpy(g->ids + g->n, t->ids, n * sizeof *g->ids);
     memcpy(g->train + g->n, t->train, n * sizeof *g->train);
     g->n += n;
-    mem_grow((void **)&d->list, &g->list_cap, (size_t)d->count + 1, sizeof *d->list);
-    d->list[d->count++] = s;
-    if (sample_inputs(&s) > d->longest) d->longest = sample_inputs(&s);
+    mem_grow((void **)&d->list, &g->list_cap, g->samples + 1, sizeof *d->list);
+    d->list[g->samples++] = *s;
+    if (sample_inputs(s) > d->longest) d->longest = sample_inputs(s);
+}
+
+static bool are_alike(const struct sample *s, const struct row_tokens *t) {
+    return s[0].n == s[1].n && memcmp(t[0].ids, t[1].ids, (size_t)s[0].n * sizeof *t[0].ids) == 0;
+}
+
+/* t: (per_row) */
+static void keep_row(struct dataset *d, struct gather *g, int64_t number,
+                     const struct row_tokens *t) {
+    struct sample s[PAIR_SIDES];
+    int issues = 0;
+    for (int i = 0; i < d->per_row; i++) {
+        s[i] = sample_of(number, &t[i]);
+        issues |= t[i].issues;
+    }
+    note_issues(d, number, issues);
+    if (issues & ROW_TRAINS_NOTHING) return;
+    if (d->per_row == PAIR_SIDES && are_alike(s, t)) {
+        note_row(d, FOUND_ALIKE, number);
+        return;
+    }
+    for (int i = 0; i < d->per_row; i++) add_sample(d, g, &s[i], &t[i]);
+    d->count++;
 }
 
 static void point_samples(struct dataset *d, const struct gather *g) {
     size_t at = 0;
-    for (int64_t i = 0; i < d->count; i++) {
+    for (size_t i = 0; i < g->samples; i++) {
         d->list[i].ids = g->ids + at;
         d->list[i].train = g->train + at;
         at += (size_t)d->list[i].n;
@@ -76,29 +108,56 @@ static void point_samples(struct dataset *d, const struct gather *g) {
     d->bytes = at * (sizeof *g->ids + sizeof *g->train);
 }
 
+/* how many of the first `most` inputs of two rows are the same and train nothing, the target of the
+ * last one included; each row keeps an input of its own */
+static int64_t common_beginning(const struct sample *a, const struct sample *b, int64_t most) {
+    int64_t n = 0;
+    if (most > sample_inputs(a) - 1) most = sample_inputs(a) - 1;
+    if (most > sample_inputs(b) - 1) most = sample_inputs(b) - 1;
+    while (n < most && a->ids[n] == b->ids[n] && a->train[n + 1] == 0.0f && b->train[n + 1] == 0.0f)
+        n++;
+    return n;
+}
+
+/* what both sides of a pair begin with */
+static void share_in_pairs(struct dataset *d) {
+    for (int64_t i = 0; i < d->count && d->per_row == PAIR_SIDES; i++) {
+        struct sample *s = dataset_row(d, i);
+        int64_t shared = common_beginning(&s[0], &s[1], INT64_MAX);
+        s[0].shared = s[1].shared = shared < SHARED_LEAST ? 0 : shared;
+    }
+}
+
+static int render(const struct row *row, enum row_kind kind, const struct render_options *o,
+                  struct row_tokens *ret, struct err *err) {
+    return kind == ROW_PAIR ? row_render_pair(row, o, ret, err)
+                            : row_render(row, kind, o, ret, err);
+}
+
 int dataset_load(const char *path, const struct render_options *o, struct dataset *ret,
                  struct err *err) {
     struct rows rows;
     int rc = rows_read(path, DATA_BYTES_MAX, &rows, err);
     if (rc) return rc;
-    struct dataset d = {.rows = rows.count};
+    struct dataset d = {.rows = rows.count, .per_row = rows.kind == ROW_PAIR ? PAIR_SIDES : 1};
     struct gather g = {0};
     memcpy(d.sha256, rows.sha256, sizeof d.sha256);
     for (int64_t i = 0; !rc && i < rows.count; i++) {
-        struct row_tokens t;
-        rc = row_render(&rows.list[i], rows.kind, o, &t, err);
+        struct row_tokens t[PAIR_SIDES];
+        rc = render(&rows.list[i], rows.kind, o, t, err);
         if (rc) {
             err_wrap(err, "\"%s\"", path);
             break;
         }
-        keep_row(&d, &g, rows.list[i].number, &t);
-        row_tokens_release(&t);
+        keep_row(&d, &g, rows.list[i].number, t);
+        for (int k = 0; k < d.per_row; k++) row_tokens_release(&t[k]);
     }
     rows_release(&rows);
 #ifdef __GLIBC__
     malloc_trim(0); /* the parsed JSON is several times the tokens */
 #endif
     point_samples(&d, &g);
+    share_in_pairs(&d);
     if (rc)
         dataset_release(&d);
     else
@@ -135,8 +194,10 @@ static int by_index(const void *a, const void *b) {
 void split_make(const struct dataset *d, uint64_t seed, int64_t hold_out, struct split *ret) {
     struct ranked *ranked = mem_zalloc((size_t)d->count, sizeof *ranked);
     for (int64_t i = 0; i < d->count; i++) {
-        const struct sample *s = &d->list[i];
+        const struct sample *s = dataset_row(d, i);
         uint64_t content = hash_bytes(s->ids, (size_t)s->n * sizeof *s->ids);
+        if (d->per_row == PAIR_SIDES)
+            content = rng_hash(content, hash_bytes(s[1].ids, (size_t)s[1].n * sizeof *s[1].ids));
         ranked[i] = (struct ranked){rng_hash(seed, content), i};
     }
     qsort(ranked, (size_t)d->count, sizeof *ranked, by_key);
@@ -169,20 +230,6 @@ void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuff
 
 /* --- micro-batches --- */
 
-#define SHARED_LEAST 8   /* a shorter common beginning is not worth its copies of keys */
-#define KEYS_PER_TOKEN 4 /* limits those copies */
-
-/* how many of the first `most` inputs of two rows are the same and train nothing, the target of the
- * last one included; each row keeps an input of its own */
-static int64_t common_beginning(const struct sample *a, const struct sample *b, int64_t most) {
-    int64_t n = 0;
-    if (most > sample_inputs(a) - 1) most = sample_inputs(a) - 1;
-    if (most > sample_inputs(b) - 1) most = sample_inputs(b) - 1;
-    while (n < most && a->ids[n] == b->ids[n] && a->train[n + 1] == 0.0f && b->train[n + 1] == 0.0f)
-        n++;
-    return n;
-}
-
 /* the micro-batch with one more row */
 static struct micro micro_add(const struct micro *m, const struct sample *const *rows,
                               int64_t inputs, bool share) {
@@ -214,5 +261,30 @@ struct micro micro_next(const struct sample *const *rows, int64_t count, int64_t
         m = with;
         if (m.tokens >= part) break;
     }
+    return m;
+}
+
+static int64_t pair_tokens(const struct sample *const *pair, bool share) {
+    return sample_inputs(pair[0]) + sample_inputs(pair[1]) - (share ? pair[0]->shared : 0);
+}
+
+struct micro micro_next_pairs(const struct sample *const *rows, int64_t count, int64_t micro_tokens,
+                              bool share) {
+    int64_t total = 0;
+    for (int64_t r = 0; r < count; r += 2) total += pair_tokens(rows + r, share);
+    int64_t parts = (total + micro_tokens - 1) / micro_tokens, part = (total + parts - 1) / parts;
+    struct micro m = {0};
+    bool shared = false;
+    while (m.count < count && m.tokens < part) {
+        const struct sample *const *pair = rows + m.count;
+        int64_t tokens = pair_tokens(pair, share);
+        if (m.count && m.tokens + tokens > micro_tokens) break;
+        m.count += 2;
+        m.tokens += tokens;
+        m.trained += pair[0]->trained + pair[1]->trained;
+        shared = shared || (share && pair[0]->shared > 0);
+        m.keys += sample_inputs(pair[0]) + sample_inputs(pair[1]) + (share ? pair[0]->shared : 0);
+    }
+    if (!shared) m.keys = 0;
     return m;
 }

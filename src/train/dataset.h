@@ -8,8 +8,9 @@
 #include "train/train.h"
 
 struct dataset {
-    struct sample *list; /* rows that train something, in file order */
+    struct sample *list; /* rows that train something, in file order: (count, per_row) */
     int64_t count;
+    int per_row;     /* samples: 1, of preference pairs 2, the preferred one first */
     int64_t rows;    /* in the file */
     int64_t longest; /* inputs of the longest row */
     struct row_numbers found[FOUND_COUNT];
@@ -34,6 +35,10 @@ void split_release(struct split *s);
 void epoch_order(const struct split *s, uint64_t seed, int64_t epoch, bool shuffle,
                  int64_t *ret_order);
 
+/* the samples of a row */
+static inline struct sample *dataset_row(const struct dataset *d, int64_t i) {
+    return d->list + i * d->per_row;
+}
 static inline int64_t sample_inputs(const struct sample *s) { return s->n - 1; }
 
 /* The next micro-batch of a step's rows. Where rows begin with the same untrained tokens (a system
@@ -51,5 +56,9 @@ struct micro {
  */
 struct micro micro_next(const struct sample *const *rows, int64_t count, int64_t micro_tokens,
                         bool share);
+/* The same of pairs (rows counts both sides): they stay whole, and what is shared is each pair's
+ * own beginning; ret.shared is 0. */
+struct micro micro_next_pairs(const struct sample *const *rows, int64_t count, int64_t micro_tokens,
+                              bool share);
 
 #endif

@@ -19,6 +19,7 @@
 #define JOB_JSON_MAX ((size_t)1 << 20)
 #define ALL_TARGETS ((1u << LIN_COUNT) - 1)
 #define VALIDATIONS 10 /* in a run, about */
+#define PAIR_EPOCHS 3  /* at most, of preference pairs: more only moves both outputs away */
 
 /* --- options --- */
 
@@ -61,6 +62,7 @@ int job_check(const struct train_options *o, struct err *err) {
     if (o->dropout >= 1) return refuse(err, "dropout", o->dropout, "0 to below 1");
     if (o->holdout >= 1) return refuse(err, "holdout", o->holdout, "a fraction from 0 to below 1");
     if (o->lr > 1) return refuse(err, "lr", o->lr, "more than 0, at most 1");
+    if (o->beta > 10) return refuse(err, "beta", o->beta, "more than 0, at most 10");
     if (o->epochs > 0 && o->steps > 0)
         return err_set(err, ERR_USAGE, "--epochs and --steps exclude each other");
     if (o->holdout > 0 && (o->steps > 0 || o->valid))
@@ -96,8 +98,9 @@ static double lora_rate(const struct model_config *c) {
 }
 
 static double default_rate(const struct job *j, const struct model_config *c) {
-    if (j->o.method == TRAIN_LORA) return lora_rate(c);
-    return j->o.from_scratch ? clamp(0.5 / (double)c->dim, 1e-4, 2e-3) : lora_rate(c) / 10;
+    if (j->o.from_scratch) return clamp(0.5 / (double)c->dim, 1e-4, 2e-3);
+    double rate = j->o.method == TRAIN_LORA ? lora_rate(c) : lora_rate(c) / 10;
+    return j->o.objective == OBJECTIVE_DPO ? rate / 10 : rate;
 }
 
 static int64_t default_hold_out(const struct job *j, int64_t rows) {
@@ -166,7 +169,10 @@ int job_resolve(struct job *j, const struct model_config *c, int64_t rows,
     if (o->weight_decay < 0) o->weight_decay = 0.01;
     if (o->clip < 0) o->clip = 1.0;
     if (o->batch_size <= 0) o->batch_size = class->batch;
-    if (o->epochs <= 0 && o->steps <= 0) o->epochs = class->epochs;
+    if (o->epochs <= 0 && o->steps <= 0) {
+        bool pairs = o->objective == OBJECTIVE_DPO;
+        o->epochs = pairs && class->epochs > PAIR_EPOCHS ? PAIR_EPOCHS : class->epochs;
+    }
     j->hold_out = default_hold_out(j, rows);
     if (j->hold_out >= rows)
         return err_set(err, ERR_INVALID,
@@ -299,6 +305,8 @@ static const struct field fields[] = {
     FIELD("metrics", F_STR, o.metrics),
     FIELD("init", F_STR, o.init),
     FIELD("method", F_INT, o.method),
+    FIELD("objective", F_INT, o.objective),
+    FIELD("beta", F_DOUBLE, o.beta),
     FIELD("rank", F_I64, o.rank),
     FIELD("alpha", F_DOUBLE, o.alpha),
     FIELD("rslora", F_BOOL, o.rslora),
@@ -419,6 +427,7 @@ static int job_sane(const struct job *j, const char *where, struct err *err) {
               j->micro_tokens > 0 && j->valid_every >= 0 && o->max_length >= 2 &&
               o->warmup_steps >= 0 && o->keep_epochs >= 0 && o->method <= TRAIN_FULL &&
               o->schedule <= SCHEDULE_CONSTANT && o->dtype <= NUM_BF16 &&
+              o->objective <= OBJECTIVE_DPO &&
               (o->method == TRAIN_FULL || (o->rank > 0 && o->rank <= 1024));
     return ok ? 0
               : err_set(err, ERR_CORRUPT, "\"%s\" is damaged; start the job again with attune tune",

@@ -19,10 +19,6 @@
 #define CONFIG_MAX ((size_t)1 << 20)
 #define CHECKPOINT_SHARE 50.0 /* and at least this many times what one took */
 
-struct measures {
-    double loss, accuracy;
-};
-
 struct loop {
     struct trainer *t;
     double began, seconds_before; /* of earlier runs of this job */
@@ -30,29 +26,6 @@ struct loop {
     double saved_at, save_seconds;
     struct measures step, valid; /* of the last step and judgement */
 };
-
-/* rows through the net in micro-batches */
-static struct measures run_rows(struct trainer *t, const struct sample *const *rows, int64_t count,
-                                struct net_batch *batch) {
-    struct net_sums sums = {0};
-    double weight = 0;
-    int64_t trained = 0;
-    for (int64_t i = 0; i < count; i++) {
-        weight += rows[i]->weight;
-        trained += rows[i]->trained;
-    }
-    batch->grad_scale = (float)(1.0 / weight);
-    for (int64_t at = 0; at < count; at += batch->count) {
-        struct micro m = micro_next(rows + at, count - at, t->job.micro_tokens, !t->size.dropout);
-        batch->rows = rows + at;
-        batch->first_row = at;
-        batch->count = m.count;
-        batch->shared = m.shared;
-        net_run(t->net, batch, &sums);
-    }
-    return (struct measures){.loss = sums.loss / weight,
-                             .accuracy = (double)sums.correct / (double)trained};
-}
 
 /* --- one step --- */
 
@@ -67,6 +40,7 @@ static void report_step(struct loop *l, const struct metrics_step *m) {
                            .rows = m->rows,
                            .loss = m->loss,
                            .accuracy = m->accuracy,
+                           .rewards = m->rewards,
                            .lr = m->lr,
                            .grad_norm = m->grad_norm,
                            .seconds_left = spent / (double)done * (double)(t->job.steps - m->step),
@@ -89,16 +63,18 @@ static int train_step(struct loop *l, int64_t step, struct err *err) {
         trained += t->step_rows[i]->trained;
         l->inputs += sample_inputs(t->step_rows[i]);
     }
-    struct net_batch batch = {.dropout = (float)t->job.o.dropout,
-                              .key = rng_hash(t->job.o.seed, (uint64_t)step),
-                              .backward = true};
-    l->step = run_rows(t, t->step_rows, count, &batch);
+    struct objective o = trainer_objective(t);
+    struct objective_pass pass = {.dropout = (float)t->job.o.dropout,
+                                  .key = rng_hash(t->job.o.seed, (uint64_t)step),
+                                  .backward = true};
+    l->step = objective_run(&o, t->net, t->step_rows, count, &pass);
     double loss = l->step.loss;
     struct metrics_step m = {.step = step,
                              .tokens = trained,
-                             .rows = count,
+                             .rows = count / t->data.per_row,
                              .loss = loss,
                              .accuracy = l->step.accuracy,
+                             .rewards = l->step.rewards,
                              .lr = optim_lr(&t->optim, step)};
     m.grad_norm = optim_step(t->num, &t->optim, &t->params, step);
     if (!isfinite(loss)) return diverged(t, step, "loss", loss, err);
@@ -115,8 +91,12 @@ static int train_step(struct loop *l, int64_t step, struct err *err) {
 static int judge(struct loop *l, struct err *err) {
     struct trainer *t = l->t;
     struct train_state *s = &t->state;
-    l->valid = run_rows(t, t->valid, t->valid_count, &(struct net_batch){0});
-    struct train_valid v = {.step = s->step, .loss = l->valid.loss, .accuracy = l->valid.accuracy};
+    struct objective o = trainer_objective(t);
+    l->valid = objective_run(&o, t->net, t->valid, t->valid_count, &(struct objective_pass){0});
+    struct train_valid v = {.step = s->step,
+                            .loss = l->valid.loss,
+                            .accuracy = l->valid.accuracy,
+                            .rewards = l->valid.rewards};
     if (!isfinite(v.loss)) return diverged(t, s->step, "held-out loss", v.loss, err);
     v.best = isnan(s->best_valid) || v.loss < s->best_valid;
     int rc = metrics_add_valid(&t->metrics, &v, err);
@@ -200,9 +180,9 @@ static int run_loop(struct trainer *t, struct train_result *ret, struct err *err
                      .began = clock_seconds(),
                      .seconds_before = t->state.seconds,
                      .first_step = t->state.step + 1};
-    bool interrupted = false;
+    bool interrupted = t->interrupted;
     l.saved_at = l.began;
-    int rc = run_steps(&l, &interrupted, err);
+    int rc = interrupted ? 0 : run_steps(&l, &interrupted, err);
     t->state.seconds = l.seconds_before + clock_seconds() - l.began;
     if (!rc && !interrupted) rc = finish_job(t, err);
     const struct train_state *s = &t->state;
@@ -234,11 +214,16 @@ static void fill_plan(struct trainer *t) {
     const struct job *j = &t->job;
     struct train_plan *p = &t->plan;
     p->rows = t->split.train_count;
-    p->held_out = t->valid_count;
+    p->held_out = t->valid_count / t->data.per_row;
     for (int64_t i = 0; i < t->split.train_count; i++) {
-        p->tokens += t->data.list[t->split.train[i]].n;
-        p->trained_tokens += t->data.list[t->split.train[i]].trained;
+        const struct sample *row = dataset_row(&t->data, t->split.train[i]);
+        for (int k = 0; k < t->data.per_row; k++) {
+            p->tokens += row[k].n;
+            p->trained_tokens += row[k].trained;
+        }
     }
+    p->objective = j->o.objective;
+    p->beta = j->o.objective == OBJECTIVE_DPO ? j->o.beta : 0;
     p->steps = j->steps;
     p->epoch_steps = j->epoch_steps;
     p->job_tokens = job_tokens(t);
@@ -313,8 +298,9 @@ static int start_job(struct trainer *t, int threads, struct err *err) {
     rc = plan_save(t, err);
     if (!rc) rc = open_metrics(t, err);
     if (!rc) rc = job_save(j, err);
-    if (!rc) report_plan(t);
-    return rc;
+    if (rc) return rc;
+    report_plan(t);
+    return reference_prepare(t, err);
 }
 
 int train_run(const struct train_options *o, const struct train_events *events,
@@ -372,12 +358,15 @@ static int reopen_job(struct trainer *t, int threads, struct err *err) {
     rc = trainer_allocate(t, err);
     if (!rc && t->init_sha256[0])
         rc = must_equal(t->init_sha256, t->job.init_sha256, "the adapter in --init", err);
-    if (!rc) rc = checkpoint_load(t, &found, err);
-    if (!rc) rc = open_metrics(t, err);
     if (rc) return rc;
     fill_plan(t);
     t->plan.resumed = true;
     report_plan(t);
+    rc = reference_prepare(t, err);
+    if (rc || t->interrupted) return rc;
+    rc = checkpoint_load(t, &found, err);
+    if (!rc) rc = open_metrics(t, err);
+    if (rc) return rc;
     trainer_note(t, "going on after step %lld of %lld", (long long)t->state.step,
                  (long long)t->job.steps);
     return 0;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,14 +63,23 @@ static int add(struct metrics *m, const struct buf *line, struct err *err) {
     return rc;
 }
 
+/* and the end of the line */
+static void add_rewards(struct buf *b, const char *of, const struct train_rewards *r) {
+    if (!isnan(r->margin))
+        buf_printf(b, ",\"%smargin\":%.9g,\"%srewards/chosen\":%.9g,\"%srewards/rejected\":%.9g",
+                   of, r->margin, of, r->chosen, of, r->rejected);
+    buf_z(b, "}\n");
+}
+
 int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err *err) {
     struct buf b;
     buf_init(&b, 512);
     buf_printf(&b,
                "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%lld,"
-               "\"rows\":%lld,\"accuracy\":%.9g}\n",
+               "\"rows\":%lld,\"accuracy\":%.9g",
                (long long)s->step, s->loss, s->lr, s->grad_norm, (long long)s->tokens,
                (long long)s->rows, s->accuracy);
+    add_rewards(&b, "", &s->rewards);
     int rc = add(m, &b, err);
     buf_release(&b);
     return rc;
@@ -78,8 +88,9 @@ int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err
 int metrics_add_valid(struct metrics *m, const struct train_valid *v, struct err *err) {
     struct buf b;
     buf_init(&b, 512);
-    buf_printf(&b, "{\"step\":%lld,\"valid_loss\":%.9g,\"valid_accuracy\":%.9g}\n",
-               (long long)v->step, v->loss, v->accuracy);
+    buf_printf(&b, "{\"step\":%lld,\"valid_loss\":%.9g,\"valid_accuracy\":%.9g", (long long)v->step,
+               v->loss, v->accuracy);
+    add_rewards(&b, "valid_", &v->rewards);
     int rc = add(m, &b, err);
     buf_release(&b);
     return rc;

@@ -20,10 +20,11 @@ int metrics_open(const char *path, const char *copy, int64_t keep, struct metric
                  struct err *err);
 void metrics_close(struct metrics *m);
 
-/* all numbers finite */
+/* all numbers finite, but for the rewards */
 struct metrics_step {
     int64_t step, tokens, rows;
     double loss, lr, grad_norm, accuracy;
+    struct train_rewards rewards; /* NaN: not of pairs */
 };
 int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err *err);
 int metrics_add_valid(struct metrics *m, const struct train_valid *v, struct err *err);

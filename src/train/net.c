@@ -71,10 +71,14 @@ struct net {
     uint8_t *correct; /* (R) */
     int32_t *ids, *target, *position, *trained_row;
     struct attn_span *spans;
+    int64_t *span_base;   /* (spans): token where the shared ones before it begin */
+    struct net_row *rows; /* (rows) */
+    int64_t *row_end;     /* (rows): one past its last trained token */
     float *kc, *vc, *dkc,
         *dvc; /* (keys, kv): with shared beginnings, each row's keys in one piece */
 
-    int64_t tokens, trained, span_count, shared; /* of the present batch */
+    int64_t tokens, trained, row_count, span_count, keys; /* of the present batch */
+    bool shared;                                          /* some are computed once for several */
     float dropout;
     uint64_t key;
     int64_t first_row;
@@ -158,7 +162,11 @@ static void place(struct cursor *at, const struct model_config *c, const struct 
     n->trained_row = take(at, s->trained, sizeof *n->trained_row);
     n->ids = take(at, t, sizeof *n->ids);
     n->position = take(at, t, sizeof *n->position);
-    n->spans = take(at, s->rows + 1, sizeof *n->spans);
+    int64_t spans = s->rows + s->rows / 2 + 1; /* a shared beginning for each pair, or for all */
+    n->spans = take(at, spans, sizeof *n->spans);
+    n->span_base = take(at, spans, sizeof *n->span_base);
+    n->rows = take(at, s->rows, sizeof *n->rows);
+    n->row_end = take(at, s->rows, sizeof *n->row_end);
     float **keys[] = {&n->kc, &n->vc, &n->dkc, &n->dvc};
     for (int i = 0; i < 4; i++) *keys[i] = take_floats(at, s->keys, kv_dim(c));
     n->rope_cos = take_floats(at, s->row_tokens, c->head_dim / 2);
@@ -258,12 +266,14 @@ void net_close(struct net *net) {
 
 /* --- the batch --- */
 
-/* Inputs [from, to) of a row. What comes before them was laid out already; in the row's piece of
- * keys it stands first, `key_offset` rows later than here because of the pieces before. */
+/* Inputs [from, to) of a row. What comes before them was laid out already, at token `base`; in the
+ * row's piece of keys it stands first, so pieces begin later than the tokens do. */
 static void span_lay_out(struct net *n, const struct sample *s, int64_t from, int64_t to,
-                         int64_t key_offset) {
+                         int64_t base) {
+    n->span_base[n->span_count] = base;
     n->spans[n->span_count++] = (struct attn_span){
-        .row = n->tokens, .rows = to - from, .pos0 = from, .key_offset = key_offset};
+        .row = n->tokens, .rows = to - from, .pos0 = from, .key_offset = n->keys - n->tokens};
+    n->keys += to;
     for (int64_t i = from; i < to; i++, n->tokens++) {
         n->ids[n->tokens] = s->ids[i];
         n->position[n->tokens] = (int32_t)i;
@@ -275,13 +285,22 @@ static void span_lay_out(struct net *n, const struct sample *s, int64_t from, in
 }
 
 static void batch_lay_out(struct net *n, const struct net_batch *b) {
-    n->tokens = n->trained = n->span_count = 0;
-    n->shared = b->shared;
-    if (b->shared) span_lay_out(n, b->rows[0], 0, b->shared, 0);
-    for (int64_t r = 0; r < b->count; r++)
-        span_lay_out(n, b->rows[r], b->shared, b->rows[r]->n - 1, r * b->shared);
+    int64_t sharing = b->pairs ? 2 : b->count, base = 0;
+    assert(b->count <= n->size.rows && b->count % sharing == 0);
+    n->tokens = n->trained = n->span_count = n->keys = 0;
+    n->shared = false;
+    n->row_count = b->count;
+    for (int64_t r = 0; r < b->count; r++) {
+        const struct sample *row = b->rows[r];
+        int64_t shared = b->pairs ? row->shared : b->shared;
+        if (r % sharing == 0) base = n->tokens;
+        if (r % sharing == 0 && shared) span_lay_out(n, row, 0, shared, base);
+        span_lay_out(n, row, shared, row->n - 1, base);
+        n->row_end[r] = n->trained;
+        n->shared = n->shared || shared;
+    }
     assert(n->tokens <= n->size.tokens && n->trained <= n->size.trained);
-    assert(!b->shared || n->tokens + b->count * b->shared <= n->size.keys);
+    assert(!n->shared || n->keys <= n->size.keys);
     n->dropout = b->dropout;
     n->key = b->key;
     n->first_row = b->first_row;
@@ -482,7 +501,7 @@ static void keys_gather(const struct net *n, float *to, const float *from) {
     for (int64_t i = 0; i < n->span_count; i++) {
         const struct attn_span *s = &n->spans[i];
         float *piece = to + first_key(s) * kv;
-        copy_floats(piece, from, s->pos0 * kv);
+        copy_floats(piece, from + n->span_base[i] * kv, s->pos0 * kv);
         copy_floats(piece + s->pos0 * kv, from + s->row * kv, s->rows * kv);
     }
 }
@@ -493,7 +512,8 @@ static void keys_scatter(const struct net *n, float *to, const float *from) {
     for (int64_t i = 0; i < n->span_count; i++) {
         const struct attn_span *s = &n->spans[i];
         const float *piece = from + first_key(s) * kv;
-        for (int64_t j = 0; j < s->pos0 * kv; j++) to[j] += piece[j];
+        float *base = to + n->span_base[i] * kv;
+        for (int64_t j = 0; j < s->pos0 * kv; j++) base[j] += piece[j];
         copy_floats(to + s->row * kv, piece + s->pos0 * kv, s->rows * kv);
     }
 }
@@ -653,41 +673,8 @@ static void copy_rows(float *to, const float *from, const int32_t *rows, int64_t
     }
 }
 
-/* Loss of the trained rows; in training the gradient of the last layer's output into dx (which is
- * also where that output lies). */
-static void loss_of_rows(struct net *n, const struct net_batch *b, float *x,
-                         struct net_sums *sums) {
-    const struct model_config *c = n->config;
-    struct params *p = n->params;
-    float eps = (float)c->norm_eps;
-    copy_rows(n->xg, x, n->trained_row, n->trained, c->dim, false);
-    rmsnorm_forward(n->num, n->hg, n->xg, n->final_norm, n->trained, c->dim, eps);
-    int64_t dhead = p->head >= 0 ? p->head : p->embedding;
-    loss_run(n->num, &(struct loss){.rows = n->trained,
-                                    .dim = c->dim,
-                                    .vocab = c->vocab,
-                                    .hidden = n->hg,
-                                    .head = n->head,
-                                    .target = n->target,
-                                    .weight = n->weight,
-                                    .grad_scale = b->grad_scale,
-                                    .nll = n->nll,
-                                    .correct = n->correct,
-                                    .dhidden = b->backward ? n->dg : NULL,
-                                    .dhead = b->backward ? grad_at(p, dhead) : NULL});
-    for (int64_t i = 0; i < n->trained; i++) {
-        sums->loss += (double)n->weight[i] * (double)n->nll[i];
-        sums->correct += n->correct[i];
-    }
-    if (!b->backward) return;
-    memset(n->hg, 0, (size_t)(n->trained * c->dim) * sizeof *n->hg);
-    rmsnorm_backward(n->num, n->hg, grad_at(p, p->final_norm), n->dg, n->xg, n->final_norm,
-                     n->trained, c->dim, eps);
-    memset(x, 0, (size_t)(n->tokens * c->dim) * sizeof *x);
-    copy_rows(x, n->hg, n->trained_row, n->trained, c->dim, true);
-}
-
-void net_run(struct net *n, const struct net_batch *b, struct net_sums *sums) {
+/* up to the final norm of the trained rows */
+static void forward_pass(struct net *n, const struct net_batch *b) {
     const struct model_config *c = n->config;
     batch_lay_out(n, b);
     embedding_forward(n->num, n->x[0], n->embedding, n->ids, n->tokens, c->dim);
@@ -696,17 +683,72 @@ void net_run(struct net *n, const struct net_batch *b, struct net_sums *sums) {
         layer_forward(n, l, a, n->x[l], n->x[l + 1]);
         n->held = l;
     }
+    copy_rows(n->xg, n->x[c->layers], n->trained_row, n->trained, c->dim, false);
+    rmsnorm_forward(n->num, n->hg, n->xg, n->final_norm, n->trained, c->dim, (float)c->norm_eps);
+}
+
+/* nll and correct of the trained rows; with gradient theirs of the final norm's output into dg */
+static void loss_pass(struct net *n, float grad_scale, bool gradient) {
+    struct params *p = n->params;
+    int64_t dhead = p->head >= 0 ? p->head : p->embedding;
+    loss_run(n->num, &(struct loss){.rows = n->trained,
+                                    .dim = n->config->dim,
+                                    .vocab = n->config->vocab,
+                                    .hidden = n->hg,
+                                    .head = n->head,
+                                    .target = n->target,
+                                    .weight = n->weight,
+                                    .grad_scale = grad_scale,
+                                    .nll = n->nll,
+                                    .correct = n->correct,
+                                    .dhidden = gradient ? n->dg : NULL,
+                                    .dhead = gradient ? grad_at(p, dhead) : NULL});
+}
+
+/* from dg down; the gradient of a layer's output lies where the last output was */
+static void backward_pass(struct net *n) {
+    const struct model_config *c = n->config;
+    struct params *p = n->params;
     float *dx = n->x[c->layers];
-    loss_of_rows(n, b, dx, sums);
-    if (!b->backward) return;
+    memset(n->hg, 0, (size_t)(n->trained * c->dim) * sizeof *n->hg);
+    rmsnorm_backward(n->num, n->hg, grad_at(p, p->final_norm), n->dg, n->xg, n->final_norm,
+                     n->trained, c->dim, (float)c->norm_eps);
+    memset(dx, 0, (size_t)(n->tokens * c->dim) * sizeof *dx);
+    copy_rows(dx, n->hg, n->trained_row, n->trained, c->dim, true);
     for (int64_t l = c->layers - 1; l >= 0; l--) layer_backward(n, l, dx);
-    if (n->params->embedding < 0) return;
-    embedding_backward(n->num, n->params->grad + n->params->embedding, dx, n->ids, n->tokens,
-                       c->dim);
+    if (p->embedding < 0) return;
+    embedding_backward(n->num, p->grad + p->embedding, dx, n->ids, n->tokens, c->dim);
+}
+
+void net_run(struct net *n, const struct net_batch *b, struct net_sums *sums) {
+    forward_pass(n, b);
+    loss_pass(n, b->grad_scale, b->backward);
+    for (int64_t i = 0; i < n->trained; i++) {
+        sums->loss += (double)n->weight[i] * (double)n->nll[i];
+        sums->correct += n->correct[i];
+    }
+    if (b->backward) backward_pass(n);
+}
+
+struct net_row *net_forward(struct net *n, const struct net_batch *b) {
+    forward_pass(n, b);
+    loss_pass(n, 0, false);
+    for (int64_t r = 0, i = 0; r < n->row_count; r++) {
+        n->rows[r] = (struct net_row){0};
+        for (; i < n->row_end[r]; i++) n->rows[r].loss += (double)n->weight[i] * (double)n->nll[i];
+    }
+    return n->rows;
+}
+
+void net_backward(struct net *n) {
+    for (int64_t r = 0, i = 0; r < n->row_count; r++)
+        for (; i < n->row_end[r]; i++) n->weight[i] *= n->rows[r].factor;
+    loss_pass(n, 1, true);
+    backward_pass(n);
 }
 
 double net_flops(const struct model_config *c, const struct params *p, const struct sample *row,
-                 int64_t shared, bool backward, bool recompute) {
+                 int64_t shared, const struct net_way *way) {
     double weights = 0, t = (double)(row->n - 1 - shared);
     for (int k = 0; k < LIN_COUNT; k++) {
         int64_t out, in;
@@ -717,7 +759,8 @@ double net_flops(const struct model_config *c, const struct params *p, const str
         2.0 * t * (double)q_dim(c); /* per token: scores and values, half of them masked */
     double forward = 2.0 * weights * t + attention * t;
     double head = 2.0 * (double)row->trained * (double)c->vocab * (double)c->dim;
-    if (!backward) return forward * (double)c->layers + head;
-    double passes = (p->rank ? 2.0 : 3.0) + (recompute ? 0.8 : 0.0) + 0.1;
-    return passes * forward * (double)c->layers + (p->rank ? 2.0 : 3.0) * head;
+    if (!way->backward) return forward * (double)c->layers + head;
+    double passes = (p->rank ? 2.0 : 3.0) + (way->recompute ? 0.8 : 0.0) + 0.1;
+    double heads = (p->rank ? 2.0 : 3.0) + (way->halves ? 1.0 : 0.0);
+    return passes * forward * (double)c->layers + heads * head;
 }

@@ -22,6 +22,9 @@ struct sample {
     const float *train;
     int64_t n, trained; /* n: up to and including the last target */
     double weight;      /* sum of train */
+    /* of preference pairs */
+    int64_t shared;   /* first inputs that both of the pair have in common, or 0 */
+    double reference; /* log-probability of the targets under the reference model */
 };
 
 /* Weights to run with; pointers are borrowed. In full training they lie in params->value. */
@@ -49,6 +52,7 @@ struct net_batch {
     const struct sample *const *rows;
     int64_t count;
     int64_t shared;    /* inputs at the beginning of all rows that are computed once; 0: none */
+    bool pairs;        /* rows 2i and 2i + 1 share their sample.shared instead */
     int64_t first_row; /* index in its step of the first of them, for dropout */
     float grad_scale;  /* 1 / trained weight of the whole step */
     float dropout;     /* 0: none */
@@ -62,9 +66,24 @@ struct net_sums {    /* over trained tokens, in order */
 /* Adds to *sums. */
 void net_run(struct net *net, const struct net_batch *batch, struct net_sums *sums);
 
+/* The same in two halves, for a loss in which rows depend on each other (preference pairs):
+ * forward gives each row's loss, backward adds the gradient of sum factor·loss to params->grad.
+ * Only the projection on the vocabulary is done twice. */
+struct net_row {
+    double loss;  /* of forward: sum of weight·nll of its trained tokens, in order */
+    float factor; /* for backward, set by the caller */
+};
+/* As many as rows in the batch; the net's own, until its next call. grad_scale and backward of the
+ * batch do not count. */
+struct net_row *net_forward(struct net *net, const struct net_batch *batch);
+void net_backward(struct net *net); /* once after each forward */
+
+struct net_way {
+    bool backward, recompute, halves; /* halves: net_forward and net_backward */
+};
 /* floating-point operations of one row without its first `shared` inputs, for the time in the plan
  */
 double net_flops(const struct model_config *c, const struct params *p, const struct sample *row,
-                 int64_t shared, bool backward, bool recompute);
+                 int64_t shared, const struct net_way *way);
 
 #endif

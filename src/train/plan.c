@@ -26,7 +26,8 @@
 /* --- the largest micro-batch --- */
 
 static struct micro next(const struct trainer *t, const struct sample *const *rows, int64_t count) {
-    return micro_next(rows, count, t->job.micro_tokens, !t->size.dropout);
+    struct objective o = trainer_objective(t);
+    return objective_micro(&o, rows, count);
 }
 
 /* Widens t->size; true where a micro-batch has more tokens than any before: *ret_at is its first
@@ -122,10 +123,14 @@ int plan_choose(struct trainer *t, struct err *err) {
 
 static double micro_flops(const struct trainer *t, const struct sample *const *rows,
                           const struct micro *m, bool backward) {
+    bool pairs = t->job.o.objective == OBJECTIVE_DPO;
+    struct net_way way = {.backward = backward, .recompute = t->job.recompute, .halves = pairs};
     double flops = 0;
-    for (int64_t i = 0; i < m->count; i++)
-        flops += net_flops(&t->config, &t->params, rows[i], i ? m->shared : 0, backward,
-                           t->job.recompute);
+    for (int64_t i = 0; i < m->count; i++) {
+        int64_t shared = i ? m->shared : 0;
+        if (pairs && !t->size.dropout && i % 2) shared = rows[i]->shared;
+        flops += net_flops(&t->config, &t->params, rows[i], shared, &way);
+    }
     return flops;
 }
 
@@ -147,26 +152,27 @@ static double job_flops(struct trainer *t) {
         flops += rows_flops(t, t->step_rows, trainer_step_rows(t, step), true);
     int64_t judged = 0;
     for (int64_t step = 1; step <= j->steps; step++) judged += job_judges_at(j, step);
+    if (j->o.objective == OBJECTIVE_DPO) { /* the reference */
+        for (int64_t step = 1; step <= j->steps && step <= j->epoch_steps; step++)
+            flops += rows_flops(t, t->step_rows, trainer_step_rows(t, step), false);
+        judged += t->valid_count > 0;
+    }
     return flops + (double)judged * rows_flops(t, t->valid, t->valid_count, false);
 }
 
 static void trial(struct trainer *t, const struct sample *const *rows, const struct micro *m) {
-    struct net_sums sums = {0};
-    struct net_batch batch = {.rows = rows,
-                              .count = m->count,
-                              .shared = m->shared,
-                              .grad_scale = 1.0f,
-                              .dropout = (float)t->job.o.dropout,
-                              .backward = true};
-    net_run(t->net, &batch, &sums);
+    struct objective o = trainer_objective(t);
+    struct objective_pass pass = {.dropout = (float)t->job.o.dropout, .backward = true};
+    objective_run(&o, t->net, rows, m->count, &pass);
 }
 
 /* a short one where the net has room for how it is cut */
 static struct micro timed_micro(const struct trainer *t, const struct sample *const *rows,
                                 int64_t count) {
     const struct net_size *room = &t->size;
-    int64_t tokens = t->job.micro_tokens < TRIAL_TOKENS ? t->job.micro_tokens : TRIAL_TOKENS;
-    struct micro few = micro_next(rows, count, tokens, !room->dropout);
+    struct objective o = trainer_objective(t);
+    if (o.micro_tokens > TRIAL_TOKENS) o.micro_tokens = TRIAL_TOKENS;
+    struct micro few = objective_micro(&o, rows, count);
     bool fits = few.tokens <= room->tokens && few.trained <= room->trained &&
                 few.count <= room->rows && few.keys <= room->keys;
     return fits ? few : next(t, rows, count);

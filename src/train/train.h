@@ -21,14 +21,17 @@
 #include <signal.h>
 
 enum train_method { TRAIN_LORA, TRAIN_FULL };
+enum train_objective { OBJECTIVE_OF_ROWS, OBJECTIVE_SFT, OBJECTIVE_DPO };
 enum train_schedule { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT };
 
 /* Zero or negative in a field marked (auto) means: choose from the data. */
 struct train_options {
     const char *base, *data, *valid, *out, *metrics, *init;
     enum train_method method;
-    int64_t rank; /* (auto) */
-    double alpha; /* (auto) 2·rank where that is given */
+    enum train_objective objective; /* of rows: pairs dpo, all others sft; else they must agree */
+    double beta;                    /* (auto) of dpo, 0.1 */
+    int64_t rank;                   /* (auto) */
+    double alpha;                   /* (auto) 2·rank where that is given */
     bool rslora;
     double dropout;   /* negative: auto */
     unsigned targets; /* bit per linear_kind; 0: all */
@@ -60,6 +63,7 @@ enum train_finding {
     FOUND_NOTHING,
     FOUND_TOOLS,
     FOUND_CALLS,
+    FOUND_ALIKE,
     FOUND_OTHERWISE,
     FOUND_COUNT
 };
@@ -82,20 +86,32 @@ struct train_plan {
     size_t peak_bytes; /* predicted resident peak, mapped weights included */
     double seconds;    /* predicted, after calibration */
     double lr, alpha, dropout;
+    enum train_objective objective; /* resolved */
+    double beta;                    /* of dpo, else 0 */
     int64_t warmup_steps;
     char path[32]; /* kernel path */
+};
+
+/* Of preference pairs: beta times the log-probability that an output gained over the reference,
+ * means over the pairs; margin = chosen - rejected. NaN where rows are no pairs. */
+struct train_rewards {
+    double chosen, rejected, margin;
 };
 
 struct train_step {
     int64_t step, steps, tokens, rows;
     double loss, lr, grad_norm, seconds_left, tokens_per_second;
-    double accuracy; /* share of the trained tokens that the model would have chosen itself, each
-                        after the true ones before it; before this step's update, as the loss */
+    /* sft: share of the trained tokens that the model would have chosen itself, each after the true
+     * ones before it; dpo: share of the pairs whose preferred output has the larger reward. Before
+     * this step's update, as the loss. */
+    double accuracy;
+    struct train_rewards rewards;
 };
 
 struct train_valid { /* of all rows to judge by */
     int64_t step;
     double loss, accuracy;
+    struct train_rewards rewards;
     bool best; /* the lowest loss so far */
 };
 

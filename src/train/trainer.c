@@ -66,10 +66,16 @@ static int open_model(struct trainer *t, struct err *err) {
     return 0;
 }
 
+/* a checkpoint has what became of them; but pairs are judged by what they were */
+static bool first_values_are_needed(const struct trainer *t) {
+    bool pairs = t->job.o.objective == OBJECTIVE_DPO;
+    return !checkpoint_exists(t) || (pairs && !reference_exists(t));
+}
+
 static int open_init(struct trainer *t, struct err *err) {
     const char *dir = t->job.o.init;
     char warning[240] = "";
-    if (!dir || checkpoint_exists(t)) return 0; /* the checkpoint has what became of its values */
+    if (!dir || !first_values_are_needed(t)) return 0;
     int rc = adapter_open(t->model, dir, &t->init, warning, err);
     if (rc) return err_wrap(err, "--init");
     if (warning[0]) trainer_note(t, "%s", warning);
@@ -91,7 +97,7 @@ static int resolve_length(struct trainer *t, struct err *err) {
 }
 
 static int check_ids(const struct dataset *d, const char *path, int64_t vocab, struct err *err) {
-    for (int64_t r = 0; r < d->count; r++)
+    for (int64_t r = 0; r < d->count * d->per_row; r++)
         for (int64_t i = 0; i < d->list[r].n; i++)
             if (d->list[r].ids[i] < 0 || d->list[r].ids[i] >= vocab)
                 return err_set(err, ERR_INVALID,
@@ -114,6 +120,35 @@ static int load_rows(struct trainer *t, const char *path, struct dataset *d, str
     return rc ? rc : check_ids(d, path, t->config.vocab, err);
 }
 
+#define BETA 0.1
+
+/* The rows decide; what was asked for must agree with them. */
+static int resolve_objective(struct trainer *t, struct err *err) {
+    struct train_options *o = &t->job.o;
+    bool pairs = t->data.per_row == PAIR_SIDES;
+    if (o->valid && t->valid_data.per_row != t->data.per_row)
+        return err_set(err, ERR_INVALID, "\"%s\" holds %s and \"%s\" does not", o->data,
+                       pairs ? "preference pairs" : "single answers", o->valid);
+    if (o->objective == OBJECTIVE_SFT && pairs)
+        return err_set(err, ERR_INVALID,
+                       "\"%s\" holds preference pairs, which are for the objective dpo, not sft",
+                       o->data);
+    if (o->objective == OBJECTIVE_DPO && !pairs)
+        return err_set(err, ERR_INVALID,
+                       "the objective dpo needs preference pairs (\"input\", \"preferred_output\", "
+                       "\"non_preferred_output\"); \"%s\" holds none",
+                       o->data);
+    if (o->beta > 0 && !pairs)
+        return err_set(err, ERR_USAGE, "--beta is for preference pairs; \"%s\" holds none",
+                       o->data);
+    if (o->from_scratch && pairs)
+        return err_set(err, ERR_USAGE,
+                       "preference pairs compare with the model as it is; train one first");
+    o->objective = pairs ? OBJECTIVE_DPO : OBJECTIVE_SFT;
+    if (pairs && o->beta <= 0) o->beta = BETA;
+    return 0;
+}
+
 int trainer_open(struct trainer *t, int threads, struct err *err) {
     int rc = open_num(t, threads, err);
     if (!rc) rc = open_model(t, err);
@@ -121,7 +156,13 @@ int trainer_open(struct trainer *t, int threads, struct err *err) {
     if (!rc) rc = resolve_length(t, err);
     if (!rc) rc = load_rows(t, t->job.o.data, &t->data, err);
     if (!rc && t->job.o.valid) rc = load_rows(t, t->job.o.valid, &t->valid_data, err);
-    return rc;
+    return rc ? rc : resolve_objective(t, err);
+}
+
+/* a row's samples; returns how many */
+static int point_to(const struct dataset *d, int64_t row, const struct sample **ret) {
+    for (int i = 0; i < d->per_row; i++) ret[i] = dataset_row(d, row) + i;
+    return d->per_row;
 }
 
 int trainer_split(struct trainer *t, struct err *err) {
@@ -132,13 +173,14 @@ int trainer_split(struct trainer *t, struct err *err) {
                        "no rows are left to train on; the rows are all alike, or too few for "
                        "holding some out: give --holdout 0");
     const struct dataset *from = j->o.valid ? &t->valid_data : &t->data;
-    t->valid_count = j->o.valid ? from->count : t->split.valid_count;
-    t->valid = mem_zalloc((size_t)t->valid_count, sizeof *t->valid);
-    for (int64_t i = 0; i < t->valid_count; i++)
-        t->valid[i] = &from->list[j->o.valid ? i : t->split.valid[i]];
+    int64_t rows = j->o.valid ? from->count : t->split.valid_count, most = j->o.batch_size;
+    t->valid = mem_zalloc((size_t)(rows * from->per_row), sizeof *t->valid);
+    for (int64_t i = 0; i < rows; i++)
+        t->valid_count +=
+            point_to(from, j->o.valid ? i : t->split.valid[i], t->valid + t->valid_count);
     t->order = mem_zalloc((size_t)t->split.train_count, sizeof *t->order);
     t->order_epoch = -1;
-    t->step_rows = mem_zalloc((size_t)j->o.batch_size, sizeof *t->step_rows);
+    t->step_rows = mem_zalloc((size_t)(most * t->data.per_row), sizeof *t->step_rows);
     return 0;
 }
 
@@ -257,6 +299,8 @@ int64_t trainer_step_rows(struct trainer *t, int64_t step) {
     t->order_epoch = epoch;
     int64_t left = t->split.train_count - at,
             count = left < j->o.batch_size ? left : j->o.batch_size;
-    for (int64_t i = 0; i < count; i++) t->step_rows[i] = &t->data.list[t->order[at + i]];
-    return count;
+    int64_t samples = 0;
+    for (int64_t i = 0; i < count; i++)
+        samples += point_to(&t->data, t->order[at + i], t->step_rows + samples);
+    return samples;
 }

@@ -7,6 +7,7 @@
 #include "train/job.h"
 #include "train/metrics.h"
 #include "train/net.h"
+#include "train/objective.h"
 #include "train/optim.h"
 
 struct train_state { /* what a checkpoint holds besides weights and moments */
@@ -38,11 +39,12 @@ struct trainer {
     } largest;
     struct net *net;
     struct optim optim;
-    const struct sample **valid; /* rows to judge by */
+    const struct sample **valid; /* rows to judge by, as samples */
     int64_t valid_count;
     int64_t *order; /* of epoch `order_epoch` */
     int64_t order_epoch;
     const struct sample **step_rows;
+    bool interrupted; /* *stop was set before step 1 */
     struct train_state state;
     struct metrics metrics;
     struct train_plan plan;
@@ -60,10 +62,23 @@ void trainer_lay_out(struct trainer *t);
 int trainer_allocate(struct trainer *t, struct err *err);
 void trainer_close(struct trainer *t);
 
-/* Rows of step 1, 2, ...: t->step_rows; returns how many. */
+/* Rows of step 1, 2, ...: t->step_rows; returns how many samples they are. */
 int64_t trainer_step_rows(struct trainer *t, int64_t step);
 void trainer_note(const struct trainer *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 char *trainer_path(const struct trainer *t, const char *name); /* in OUT; caller frees */
+
+/* once micro-batches are chosen */
+static inline struct objective trainer_objective(const struct trainer *t) {
+    return (struct objective){.kind = t->job.o.objective,
+                              .beta = t->job.o.beta,
+                              .micro_tokens = t->job.micro_tokens,
+                              .share = !t->size.dropout};
+}
+
+/* reference.c: of preference pairs, sample.reference of all rows that the job comes to; before the
+ * checkpoint is loaded. Sets t->interrupted. */
+int reference_prepare(struct trainer *t, struct err *err);
+bool reference_exists(const struct trainer *t);
 
 /* plan.c: micro-batch and recomputation that fit the memory; fills t->size and the plan */
 int plan_choose(struct trainer *t, struct err *err);

@@ -1,5 +1,5 @@
 /* Whole jobs on a tiny model: the same bytes whatever happens on the way, and clear refusals. */
-#include "unit.h"
+#include "train_jobs.h"
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -17,8 +17,6 @@
 #include <unistd.h>
 
 #define BASE "tests/fixtures/train/llama"
-
-static char *in_dir(const char *name) { return path_join(unit_dir(), name); }
 
 /* additions, as prompt and completion */
 static char *data_file(const char *name, int rows) {
@@ -65,24 +63,6 @@ static struct train_options options(const char *data, const char *out) {
                                   .dtype = NUM_F32};
 }
 
-static struct buf file_bytes(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    struct buf b;
-    struct err err;
-    buf_init(&b, 16 << 20);
-    if (file_read(path, &b, &err)) fail_msg("%s", err.msg);
-    mem_free(path);
-    return b;
-}
-
-static void expect_same_file(const char *a, const char *b, const char *name) {
-    struct buf x = file_bytes(a, name), y = file_bytes(b, name);
-    if (x.n != y.n || memcmp(x.p, y.p, x.n) != 0)
-        fail_msg("%s differs between %s and %s", name, a, b);
-    buf_release(&x);
-    buf_release(&y);
-}
-
 static void expect_same_job(const char *a, const char *b) {
     expect_same_file(a, b, "adapter_model.safetensors");
     expect_same_file(a, b, "metrics.jsonl");
@@ -91,12 +71,6 @@ static void expect_same_job(const char *a, const char *b) {
 static void must_run(const struct train_options *o, struct train_result *ret) {
     struct err err;
     if (train_run(o, NULL, NULL, ret, &err)) fail_msg("%s", err.msg);
-}
-
-static int lines(const struct buf *b) {
-    int n = 0;
-    for (size_t i = 0; i < b->n; i++) n += b->p[i] == '\n';
-    return n;
 }
 
 /* every line has one, of its trained tokens */
@@ -220,16 +194,6 @@ static void see_epoch(void *ctx, const struct train_epoch *e) {
     epochs_seen.valid_loss = e->valid_loss;
 }
 
-static void expect_names(const char *dir, const char *const *want, size_t n) {
-    char **names;
-    size_t count;
-    struct err err;
-    assert_int_equal(dir_list(dir, &names, &count, &err), 0);
-    assert_int_equal(count, n);
-    for (size_t i = 0; i < n; i++) assert_string_equal(names[i], want[i]);
-    dir_list_free(names, count);
-}
-
 static const char *const adapter_files[] = {"adapter_config.json", "adapter_model.safetensors",
                                             "attune.json"};
 
@@ -294,28 +258,6 @@ static void expect_same_epochs(const char *a, const char *b) {
 }
 
 /* --- kills --- */
-
-/* In a child of its own: begins or goes on, killed after `us` microseconds unless 0. True when
- * done. */
-static bool child_works(const struct train_options *o, bool begin, unsigned us) {
-    pid_t child = fork();
-    if (child == 0) {
-        struct train_result r;
-        struct err err;
-        int rc = begin ? train_run(o, NULL, NULL, &r, &err)
-                       : train_resume(o->out, 1, NULL, NULL, &r, &err);
-        if (rc) fprintf(stderr, "child: %s\n", err.msg);
-        _exit(rc ? 1 : 0);
-    }
-    if (us) {
-        usleep(us);
-        kill(child, SIGKILL);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) fail_msg("the job failed");
-    return WIFEXITED(status);
-}
 
 static void killed_jobs_end_with_the_same_bytes(void **state) {
     (void)state;
@@ -560,13 +502,6 @@ static void copy_file(const char *from, const char *to, const char *name) {
     buf_release(&b);
 }
 
-static void write_file(const char *dir, const char *name, struct str text) {
-    struct err err;
-    char *path = path_join(dir, name);
-    assert_int_equal(file_write_atomic(path, text, &err), 0);
-    mem_free(path);
-}
-
 static void resume_refuses_a_changed_configuration(void **state) {
     (void)state;
     static const char *const files[] = {"config.json", "generation_config.json",
@@ -635,13 +570,6 @@ static void resume_refuses_a_changed_init(void **state) {
     mem_free(whole);
     mem_free(out);
     mem_free(data);
-}
-
-static bool there_is(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    bool yes = file_exists(path);
-    mem_free(path);
-    return yes;
 }
 
 static void half_written_files_are_removed(void **state) {

@@ -63,6 +63,23 @@ static void learning_rate_follows_the_width(void **state) {
     }
 }
 
+static void pairs_train_slower_and_shorter(void **state) {
+    (void)state;
+    struct model_config c = {.dim = 576};
+    struct err err;
+    struct job j = {.o = automatic()};
+    j.o.objective = OBJECTIVE_DPO;
+    assert_int_equal(job_resolve(&j, &c, 50, NULL, &err), 0);
+    assert_true(fabs(j.o.lr - 5e-5) < 1e-10);
+    assert_int_equal(j.o.epochs, 3);
+    j.o = automatic();
+    j.o.objective = OBJECTIVE_DPO;
+    j.o.lr_factor = 2;
+    assert_int_equal(job_resolve(&j, &c, 50000, NULL, &err), 0);
+    assert_true(fabs(j.o.lr - 1e-4) < 1e-10);
+    assert_int_equal(j.o.epochs, 1);
+}
+
 static void steps_hold_nothing_out(void **state) {
     (void)state;
     struct job j = {.o = automatic()};
@@ -144,7 +161,8 @@ static void schedule_warms_up_and_ends_at_a_tenth(void **state) {
 
 /* rows of the given lengths; equal contents where `same` repeats */
 static struct dataset make_rows(const int *lengths, const int *same, int64_t count, int32_t *ids) {
-    struct dataset d = {.count = count, .list = mem_zalloc((size_t)count, sizeof *d.list)};
+    struct dataset d = {
+        .count = count, .per_row = 1, .list = mem_zalloc((size_t)count, sizeof *d.list)};
     for (int64_t i = 0; i < count; i++) {
         for (int k = 0; k < lengths[i]; k++) ids[i * 64 + k] = same[i] * 1000 + k;
         d.list[i] = (struct sample){.ids = ids + i * 64, .n = lengths[i]};
@@ -225,6 +243,7 @@ static void plot_draws_what_it_gets(void **state) {
 
 UNIT_TESTS(train_parts, cmocka_unit_test(defaults_follow_the_row_count),
            cmocka_unit_test(learning_rate_follows_the_width),
+           cmocka_unit_test(pairs_train_slower_and_shorter),
            cmocka_unit_test(steps_hold_nothing_out),
            cmocka_unit_test(a_given_rank_has_twice_its_alpha),
            cmocka_unit_test(init_decides_rank_and_targets),
