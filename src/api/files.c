@@ -34,13 +34,18 @@ static int no_file(struct http_request *req, int rc, struct http_response *res) 
 
 /* --- what a purpose asks of a file --- */
 
+/* What SDKs send where their caller gave no name: it says nothing of the content. */
+static bool is_placeholder(struct str name) {
+    return str_is(name, "file") || str_is(name, "upload") || str_is(name, "unknown_file");
+}
+
 int api_file_check(const char *purpose, struct str filename, int64_t bytes, const char *path,
                    struct http_response *res, struct err *err) {
     bool tune = strcmp(purpose, "fine-tune") == 0, batch = strcmp(purpose, "batch") == 0;
     if (bytes == 0)
         return http_error(res, 400, "invalid_file", "file", "The file '%.*s' is empty.",
                           filename.n > 200 ? 200 : (int)filename.n, filename.p);
-    if ((tune || batch) && !str_ends(filename, STR_LIT(".jsonl")))
+    if ((tune || batch) && !str_ends(filename, STR_LIT(".jsonl")) && !is_placeholder(filename))
         return http_error(res, 400, "invalid_file_format", "file",
                           "Invalid file format for purpose '%s': the name must end in .jsonl, but "
                           "is '%.*s'.",
