@@ -3,6 +3,7 @@
 #include "cli/serve_config.h"
 
 #include "api/api.h"
+#include "api/keeper.h"
 #include "api/log.h"
 #include "api/metrics.h"
 #include "store/blobs.h"
@@ -27,6 +28,7 @@ struct serving {
     struct serve_config config;
     struct api api;
     struct http_server *http;
+    struct keeper *keeper;
 };
 
 /* --- who may reach it --- */
@@ -76,6 +78,7 @@ static int start(struct serving *s, struct err *err) {
     int rc = catalog_open(NULL, &s->api.catalog, err);
     if (!rc) rc = check_reach(s, err);
     if (!rc) rc = blobs_sweep(s->api.catalog, err);
+    if (!rc) rc = keeper_start(s->api.catalog, &s->keeper, err);
     if (rc) return rc;
     s->api.metrics = metrics_new();
     s->api.default_model = s->config.default_model;
@@ -139,6 +142,7 @@ int cmd_serve(int argc, char **argv) {
         }
         code = rc ? cli_fail("serve", &err) : 0;
     }
+    keeper_stop(s.keeper);
     metrics_free(s.api.metrics);
     catalog_close(s.api.catalog);
     serve_config_release(&s.config);

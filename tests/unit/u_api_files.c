@@ -1,7 +1,8 @@
 /* Files, uploads, stored completions and keys over HTTP. */
 #include "api_fixture.h"
 
-#include "base/hash.h"
+#include "api/keeper.h"
+#include "base/clock.h"
 #include "store/completions.h"
 #include "store/keys.h"
 
@@ -127,6 +128,10 @@ static void files_are_listed_in_pages(void **state) {
     fixture_stop(&f);
 }
 
+static char *new_upload(struct api_fixture *f, size_t bytes);
+static void add_part(struct api_fixture *f, const char *upload, const char *bytes,
+                     struct answer *a);
+
 static void files_can_expire(void **state) {
     (void)state;
     static const char fields[] =
@@ -145,6 +150,22 @@ static void files_can_expire(void **state) {
         json_decref(v);
         answer_release(&a);
     }
+    char *upload = new_upload(&f, 4), target[200];
+    struct err err;
+    int64_t now = clock_unix();
+    assert_int_equal(keeper_look(f.api.catalog, now, &err), 0);
+    json_t *v = fixture_ok(&f, "GET", "/v1/files", "", NULL);
+    assert_int_equal(json_array_size(json_object_get(v, "data")), 2);
+    json_decref(v);
+    assert_int_equal(keeper_look(f.api.catalog, now + 7200, &err), 0);
+    v = fixture_ok(&f, "GET", "/v1/files", "", NULL);
+    assert_int_equal(json_array_size(json_object_get(v, "data")), 1);
+    json_decref(v);
+    add_part(&f, upload, "x", &a);
+    expect_error(&a, 400, NULL, NULL, "is expired");
+    snprintf(target, sizeof target, "/v1/uploads/%s/cancel", upload);
+    fixture_wrong(&f, "POST", target, NULL, 400, NULL, NULL, "is expired");
+    free(upload);
     fixture_stop(&f);
 }
 
