@@ -199,7 +199,14 @@ static int body_add(struct http_exchange *x, const char *p, size_t n, struct err
     if (x->received > body_max(x)) return too_large(x, x->received);
     if (kind == HTTP_MULTIPART) return multipart_feed(&x->multipart, p, n, err);
     buf_add(&x->body, p, n);
-    return 0;
+    int64_t all = atomic_fetch_add(&x->server->json_bytes, (int64_t)n) + (int64_t)n;
+    x->json_bytes += (int64_t)n;
+    if (all <= HTTP_JSON_SHARES * x->server->o.json_max) return 0;
+    buf_release(&x->body);
+    buf_init(&x->body, 0);
+    http_header_add(&x->req, &x->res, "Retry-After", STR_LIT("1"));
+    return http_error(&x->res, 503, NULL, NULL,
+                      "The server holds as much of request bodies as it takes; try again later.");
 }
 
 static int read_json(struct http_exchange *x) {
@@ -319,6 +326,7 @@ void exchange_completed(void *server, struct MHD_Connection *mhd, void **exchang
     if (!x) return;
     bool complete = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (x->res.stream.close) x->res.stream.close(x->res.stream.ctx, complete);
+    atomic_fetch_sub(&s->json_bytes, x->json_bytes);
     if (x->stream_counted) atomic_fetch_sub(&s->streams, 1);
     if (x->started) log_request(x, complete && x->queued);
     if (x->req.file) x->route->sink->close(x->req.file);

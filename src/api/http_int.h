@@ -19,7 +19,8 @@
 
 #define HTTP_STACK ((size_t)1 << 20)
 #define HTTP_DRAIN_MAX                                                                             \
-    ((int64_t)1 << 30) /* of a body that nobody wants, so that the client reads */
+    ((int64_t)1 << 30)     /* of a body that nobody wants, so that the client reads */
+#define HTTP_JSON_SHARES 4 /* all JSON bodies together hold this many times json_max */
 #define HTTP_ARENA_MAX ((size_t)64 << 20)
 
 enum conn_state {
@@ -59,6 +60,7 @@ struct http_server {
     bool quiet;                 /* no longer listening */
     _Atomic int running;        /* requests from their headers to the end of their answer */
     _Atomic int streams;        /* open ones */
+    _Atomic int64_t json_bytes; /* of bodies that are held in memory */
     _Atomic int stopping;       /* no new requests */
     _Atomic int aborting;       /* nor patience with those that run */
     struct http_meters *meters; /* NULL: none */
@@ -83,7 +85,7 @@ struct http_exchange {
     size_t form_count;
     struct buf field; /* the form field that is coming in */
     struct str field_name;
-    int64_t received, sent, start_ns, last_sent_ns;
+    int64_t received, sent, start_ns, last_sent_ns, json_bytes;
     struct buf out; /* of the stream: what next gave and is not sent */
     size_t out_sent;
     bool stream_counted, stream_ended;

@@ -65,6 +65,7 @@ static void put_headers(struct http_exchange *x, struct MHD_Response *r) {
     if (res->type && res->status != 204) put(r, "Content-Type", res->type);
     put(r, "X-Content-Type-Options", "nosniff");
     if (res->stream.next) put(r, "Cache-Control", "no-cache");
+    if (res->status == 500 || res->status == 507) put(r, "x-should-retry", "false");
     if (cors_allows(s, origin)) {
         put(r, "Access-Control-Allow-Origin", origin);
         put(r, "Access-Control-Expose-Headers", "x-request-id, openai-processing-ms, retry-after");

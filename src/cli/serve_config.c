@@ -43,7 +43,7 @@ static void options(struct reading *r) {
         {"connections", "N", OPT_INT, &h->connections_max, "open at a time (default: 512)", 1, 0},
         {"streams", "N", OPT_INT, &h->streams_max, "open at a time (default: 128)", 1, NULL},
         {"header-max", "SIZE", OPT_SIZE, &c->header_max, "of a request (default: 64K)", 4096, NULL},
-        {"body-max", "SIZE", OPT_SIZE, &c->json_max, "of a JSON body (default: 64M)", 1024, NULL},
+        {"body-max", "SIZE", OPT_SIZE, &c->json_max, "of a JSON body (default: 16M)", 1024, NULL},
         {"file-max", "SIZE", OPT_SIZE, &c->upload_max, "of an uploaded file (default: 512M)", 1024,
          NULL},
         {"header-seconds", "N", OPT_INT, &h->header_seconds,

@@ -353,6 +353,73 @@ static void wrong_requests_are_named(void **state) {
     stop();
 }
 
+static void deep_bodies_are_refused(void **state) {
+    (void)state;
+    enum { DEEP = 100000 };
+    struct answer a;
+    start(NULL);
+    for (int open = 1500; open <= DEEP; open += DEEP - 1500) { /* what is read, and what is not */
+        struct buf b;
+        buf_init(&b, 1 << 20);
+        buf_z(&b, "{\"a\":");
+        for (int i = 0; i < open; i++) buf_byte(&b, '[');
+        for (int i = 0; i < open; i++) buf_byte(&b, ']');
+        buf_byte(&b, '}');
+        client_once(port, "POST", "/v1/optional", "", b.p, &a);
+        assert_int_equal(a.status, open == DEEP ? 400 : 200);
+        answer_release(&a);
+        buf_release(&b);
+    }
+    stop();
+}
+
+/* One body may be as large as json_max; all together not four times that. */
+static void bodies_share_memory(void **state) {
+    (void)state;
+    enum { SIZE = 100000, BODIES = 4 };
+    struct http_options o = http_defaults;
+    struct answer a;
+    struct buf body;
+    int fd[BODIES];
+    char head[100];
+    o.json_max = SIZE;
+    start(&o);
+    buf_init(&body, 1 << 20);
+    buf_z(&body, "{\"a\":1");
+    while (body.n < SIZE - 1) buf_byte(&body, ' ');
+    buf_byte(&body, '}');
+    snprintf(head, sizeof head,
+             "POST /v1/optional HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", SIZE);
+    for (int i = 0; i < BODIES; i++) { /* all but the last byte */
+        fd[i] = client_open(port);
+        client_text(fd[i], head);
+        client_send(fd[i], body.p, SIZE - 1);
+    }
+    struct timespec pause = {.tv_nsec = 2000000};
+    int busy = 0;
+    for (int i = 0; i < 5000 && !busy; i++) { /* until the server has read them */
+        client_once(port, "POST", "/v1/optional", "", body.p, &a);
+        busy = a.status == 503;
+        if (!busy) assert_int_equal(a.status, 200);
+        if (busy) assert_string_equal(answer_header(&a, "Retry-After"), "1");
+        answer_release(&a);
+        nanosleep(&pause, NULL);
+    }
+    assert_true(busy);
+    for (int i = 0; i < BODIES; i++) {
+        client_text(fd[i], "}");
+        answer_read(fd[i], true, &a);
+        assert_int_equal(a.status, 200);
+        answer_release(&a);
+        close(fd[i]);
+    }
+    client_once(port, "POST", "/v1/optional", "", body.p, &a);
+    assert_int_equal(a.status, 200);
+    answer_release(&a);
+    buf_release(&body);
+    stop();
+}
+
 static void errors_of_handlers_become_answers(void **state) {
     (void)state;
     struct answer a;
@@ -842,6 +909,7 @@ UNIT_TESTS(
     api_http, cmocka_unit_test(paths_and_queries_arrive_decoded),
     cmocka_unit_test(answers_carry_their_headers), cmocka_unit_test(one_connection_serves_many),
     cmocka_unit_test(bodies_come_in_every_form), cmocka_unit_test(wrong_requests_are_named),
+    cmocka_unit_test(deep_bodies_are_refused), cmocka_unit_test(bodies_share_memory),
     cmocka_unit_test(errors_of_handlers_become_answers), cmocka_unit_test(noise_does_no_harm),
     cmocka_unit_test(keys_are_asked_before_bodies), cmocka_unit_test(other_sites_are_kept_out),
     cmocka_unit_test(files_arrive_before_and_after_fields),
