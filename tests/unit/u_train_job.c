@@ -616,7 +616,7 @@ static void the_files_of_a_directory_that_was_no_job_stay(void **state) {
 
 static void a_damaged_checkpoint_is_named(void **state) {
     (void)state;
-    char *data = data_file("damaged.jsonl", 30), *out = in_dir("damaged");
+    char *data = data_file("damaged.jsonl", 30), *out = in_dir("damaged-checkpoint");
     char *path = path_join(out, "checkpoint/state.safetensors");
     struct train_options o = options(data, out);
     struct train_result r;
