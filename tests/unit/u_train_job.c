@@ -368,27 +368,31 @@ static void open_trainer(struct trainer *t, const struct train_options *o) {
     job_resolve_steps(&t->job, t->split.train_count);
 }
 
+static void try_micro_batches(const struct train_options *o, bool recompute) {
+    struct err err;
+    for (int64_t micro = 1024; micro >= 64; micro /= 2) {
+        struct trainer t;
+        open_trainer(&t, o);
+        trainer_lay_out(&t);
+        t.job.micro_tokens = micro;
+        t.job.recompute = recompute;
+        plan_sizes(&t);
+        assert_int_equal(trainer_allocate(&t, &err), 0);
+        assert_int_equal(plan_calibrate(&t, &err), 0);
+        assert_true(t.plan.seconds > 0 && t.plan.peak_bytes > 0);
+        trainer_close(&t);
+    }
+}
+
 static void every_micro_batch_is_tried_and_run(void **state) {
     (void)state;
-    static const double dropouts[] = {0, 0.1};
     char *data = long_rows("micro.jsonl"), *out = in_dir("micro");
-    struct train_options o = options(data, out);
-    struct err err;
-    o.batch_size = 16;
-    for (int64_t micro = 1024; micro >= 64; micro /= 2) {
-        for (int way = 0; way < 4; way++) {
-            struct trainer t;
-            o.dropout = dropouts[way / 2];
-            open_trainer(&t, &o);
-            trainer_lay_out(&t);
-            t.job.micro_tokens = micro;
-            t.job.recompute = way % 2 != 0;
-            plan_sizes(&t);
-            assert_int_equal(trainer_allocate(&t, &err), 0);
-            assert_int_equal(plan_calibrate(&t, &err), 0);
-            assert_true(t.plan.seconds > 0 && t.plan.peak_bytes > 0);
-            trainer_close(&t);
-        }
+    const char *const files[] = {data, "tests/fixtures/train/dpo/pairs.jsonl"};
+    for (int way = 0; way < 8; way++) {
+        struct train_options o = options(files[way / 4], out);
+        o.batch_size = 16;
+        o.dropout = way & 2 ? 0.1 : 0;
+        try_micro_batches(&o, way & 1);
     }
     mem_free(out);
     mem_free(data);
