@@ -27,6 +27,7 @@
     X(score, "log-probability of each token of a text")                                            \
     X(tokenize, "token ids of a text")                                                             \
     X(template, "render messages as the model sees them")                                          \
+    X(work, "work on a fine-tuning job of the server")                                             \
     X(doctor, "what this machine can do, and what fits")                                           \
     X(version, "the version of this program")
 

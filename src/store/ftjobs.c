@@ -47,7 +47,8 @@ static void read_job(sqlite3_stmt *st, struct arena *mem, void *row) {
                                           .steps = col_i64(st, 32),
                                           .claim = col_i64(st, 33),
                                           .crashes = col_i64(st, 34),
-                                          .worker_pid = col_i64(st, 35)};
+                                          .worker_pid = col_i64(st, 35),
+                                          .planned_tokens = col_i64(st, 36)};
 }
 static const struct table ftjobs = {
     .name = "ftjob",
@@ -56,7 +57,7 @@ static const struct table ftjobs = {
                "suffix, result_file, error_code, error_message, error_param, "
                "given_epochs, given_batch, given_rate, given_beta, epochs, batch, rate, beta, "
                "seed, trained_tokens, created_at, started_at, finished_at, estimated_finish, "
-               "step, steps, claim, crashes, worker_pid",
+               "step, steps, claim, crashes, worker_pid, planned_tokens",
     .what = "fine-tuning job",
     .row_size = sizeof(struct ftjob),
     .read = read_job};
@@ -252,8 +253,8 @@ int ftjobs_crashed(struct catalog *c, const char *id, int64_t *ret_crashes, stru
     int rc = store_write_begin(c, err);
     if (rc) return rc;
     rc = db_i64(&c->writer,
-                "UPDATE ftjob SET crashes = crashes + 1, worker_pid = NULL WHERE id = ? "
-                "RETURNING crashes",
+                "UPDATE ftjob SET crashes = iif(step > crash_step, 1, crashes + 1), "
+                "crash_step = step, worker_pid = NULL WHERE id = ? RETURNING crashes",
                 VALS(v_z(id)), ret_crashes, &found, err);
     if (!rc && !found) rc = no_such(&ftjobs, id, err);
     return store_write_end(c, rc, err);
@@ -317,13 +318,16 @@ int ftjobs_validated(struct catalog *c, const struct ftjob *j, const struct ft_h
     return store_write_end(c, rc, err);
 }
 
-int ftjobs_started(struct catalog *c, const struct ftjob *j, int64_t steps, struct err *err) {
+int ftjobs_started(struct catalog *c, const struct ftjob *j, const struct ft_start *s,
+                   struct err *err) {
     int rc = store_write_begin(c, err);
     if (rc) return rc;
     rc = db_run(&c->writer,
                 "UPDATE ftjob SET status = 'running', started_at = coalesce(started_at, ?), "
-                "steps = ? WHERE id = ? AND claim = ? AND status IN ('queued', 'running')",
-                VALS(v_i(clock_unix()), v_i(steps), v_z(j->id), v_i(j->claim)), err);
+                "steps = ?, planned_tokens = ? "
+                "WHERE id = ? AND claim = ? AND status IN ('queued', 'running')",
+                VALS(v_i(clock_unix()), v_i(s->steps), v_i(s->tokens), v_z(j->id), v_i(j->claim)),
+                err);
     if (!rc) rc = still(c, j, "running", err);
     if (!rc)
         rc = event_insert(
@@ -378,12 +382,27 @@ static int checkpoint_in(struct catalog *c, const struct ftjob *j, const struct 
     return event_insert(c, j->id, &(struct ftevent){.message = text, .once = once}, err);
 }
 
-int ftjobs_add_checkpoint(struct catalog *c, const struct ftjob *j, const struct ft_model *m,
-                          const char *parent, struct err *err) {
+/* Checkpoints of a job are made in the order of their steps. */
+static int forget_older(struct catalog *c, const struct ftjob *j, int64_t keep, struct err *err) {
+    static const char older[] =
+        "DELETE FROM model WHERE kind = 'checkpoint' AND job = ? AND id IN "
+        "(SELECT model FROM ftcheckpoint WHERE job = ? ORDER BY step DESC LIMIT -1 OFFSET ?)";
+    struct val job = v_z(j->id);
+    int rc = db_run(&c->writer, older, VALS(job, job, v_i(keep)), err);
+    if (rc) return rc;
+    return db_run(&c->writer,
+                  "DELETE FROM ftcheckpoint WHERE id IN (SELECT id FROM ftcheckpoint "
+                  "WHERE job = ? ORDER BY step DESC LIMIT -1 OFFSET ?)",
+                  VALS(job, v_i(keep)), err);
+}
+
+int ftjobs_add_checkpoint(struct catalog *c, const struct ftjob *j, const struct ft_epoch *e,
+                          struct err *err) {
     int rc = store_write_begin(c, err);
     if (rc) return rc;
     rc = still(c, j, "running", err);
-    if (!rc) rc = checkpoint_in(c, j, m, parent, err);
+    if (!rc) rc = checkpoint_in(c, j, &e->model, e->parent, err);
+    if (!rc) rc = forget_older(c, j, e->keep, err);
     return store_write_end(c, rc, err);
 }
 

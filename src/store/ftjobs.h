@@ -32,6 +32,7 @@ struct ftjob {
     int64_t created_at, started_at, finished_at, estimated_finish;
     int64_t step, steps;
     int64_t claim, crashes, worker_pid;
+    int64_t planned_tokens; /* what trained_tokens will be */
 };
 struct ftjob_list {
     struct ftjob *list;
@@ -68,7 +69,8 @@ int ftjobs_oldest(struct catalog *c, const char *status, struct arena *mem, stru
 /* Whoever holds the directory's lock. ERR_CONFLICT: there is nothing to work on. */
 int ftjobs_claim(struct catalog *c, const char *id, struct arena *mem, struct ftjob *ret,
                  struct err *err);
-/* A worker died without a word: counts it, and returns how often. */
+/* A worker died without a word: counts it, and returns how often since the last step that was
+ * new. */
 int ftjobs_crashed(struct catalog *c, const char *id, int64_t *ret_crashes, struct err *err);
 struct ft_failure {
     const char *code, *message, *param; /* param NULL: none */
@@ -78,7 +80,11 @@ int ftjobs_fail(struct catalog *c, const char *id, int64_t claim, const struct f
                 struct err *err);
 int ftjobs_validated(struct catalog *c, const struct ftjob *j, const struct ft_hyper *resolved,
                      struct err *err);
-int ftjobs_started(struct catalog *c, const struct ftjob *j, int64_t steps, struct err *err);
+struct ft_start {
+    int64_t steps, tokens; /* of the whole job */
+};
+int ftjobs_started(struct catalog *c, const struct ftjob *j, const struct ft_start *s,
+                   struct err *err);
 
 struct ftevent {
     const char *id, *level, *type; /* "info", "warn", "error"; "message", "metrics" */
@@ -106,9 +112,15 @@ struct ft_model {
     const char *metrics; /* JSON */
     int64_t step;
 };
-/* of an epoch's end; again for the same step: nothing changes */
-int ftjobs_add_checkpoint(struct catalog *c, const struct ftjob *j, const struct ft_model *m,
-                          const char *parent, struct err *err);
+/* Of an epoch's end; again for the same step: nothing changes. Of its checkpoints the job keeps
+ * the newest `keep`. */
+struct ft_epoch {
+    struct ft_model model;
+    const char *parent; /* name of the tuned model to be */
+    int64_t keep;
+};
+int ftjobs_add_checkpoint(struct catalog *c, const struct ftjob *j, const struct ft_epoch *e,
+                          struct err *err);
 /* `last` is the model's name and place, `checkpoint` the same weights under their checkpoint name,
  * `results` the CSV (placed). */
 struct ft_success {

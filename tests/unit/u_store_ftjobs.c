@@ -22,11 +22,13 @@ static const char *status(struct fixture *f) {
 
 static const struct ft_hyper hyper = {.epochs = 3, .batch_size = 4, .rate_multiplier = 1};
 
+static const struct ft_start thirty = {.steps = 30, .tokens = 123};
+
 static struct ftjob running(struct fixture *f) {
     fixture_job(f);
     struct ftjob j = claim(f);
     assert_int_equal(ftjobs_validated(f->c, &j, &hyper, &f->err), 0);
-    assert_int_equal(ftjobs_started(f->c, &j, 30, &f->err), 0);
+    assert_int_equal(ftjobs_started(f->c, &j, &thirty, &f->err), 0);
     return j;
 }
 
@@ -108,7 +110,7 @@ static void an_old_claim_writes_nothing(void **state) {
     assert_int_equal(now.worker_pid, getpid());
     assert_int_equal(ftjobs_progress(f->c, &old, &p, &f->err), ERR_CANCELLED);
     assert_int_equal(ftjobs_fail(f->c, old.id, old.claim, &why, &f->err), ERR_CANCELLED);
-    assert_int_equal(ftjobs_started(f->c, &old, 9, &f->err), ERR_CANCELLED);
+    assert_int_equal(ftjobs_started(f->c, &old, &thirty, &f->err), ERR_CANCELLED);
     assert_int_equal(ftjobs_progress(f->c, &now, &p, &f->err), 0);
 }
 
@@ -152,7 +154,7 @@ static void a_step_is_told_once(void **state) {
     struct ftevent_list l;
     assert_int_equal(ftjobs_progress(f->c, &j, &p, &f->err), 0);
     j = claim(f); /* after a crash */
-    assert_int_equal(ftjobs_started(f->c, &j, 30, &f->err), 0);
+    assert_int_equal(ftjobs_started(f->c, &j, &thirty, &f->err), 0);
     assert_int_equal(ftjobs_progress(f->c, &j, &p, &f->err), 0);
     assert_int_equal(ftevents_list(f->c, j.id, &(struct page){.limit = 99}, &f->mem, &l, &f->err),
                      0);
@@ -188,16 +190,17 @@ static void success_is_all_of_it(void **state) {
     struct ftjob j = running(f);
     struct blob_writer *w = results(f);
     struct ft_success s = success(w);
-    struct ft_model epoch = {.name = "ft:starter:org::abc:ckpt-step-10",
-                             .base = "starter",
-                             .adapter = "jobs/x/out/epochs/10",
-                             .metrics = "{}",
-                             .step = 10};
+    struct ft_epoch epoch = {.parent = s.last.name, .keep = 2};
     struct stored_file file;
     struct tuned_list models;
     struct ftcheckpoint_list l;
-    assert_int_equal(ftjobs_add_checkpoint(f->c, &j, &epoch, s.last.name, &f->err), 0);
-    assert_int_equal(ftjobs_add_checkpoint(f->c, &j, &epoch, s.last.name, &f->err), 0); /* again */
+    static const int64_t steps[] = {5, 10, 10, 20};
+    for (int i = 0; i < 4; i++) { /* one again, as after a kill */
+        char name[80];
+        snprintf(name, sizeof name, "%s:ckpt-step-%d", s.last.name, (int)steps[i]);
+        epoch.model = (struct ft_model){name, "starter", "jobs/x/e", "{}", steps[i]};
+        assert_int_equal(ftjobs_add_checkpoint(f->c, &j, &epoch, &f->err), 0);
+    }
     assert_int_equal(ftjobs_succeed(f->c, &j, &s, &f->err), 0);
     blob_writer_free(w);
     assert_int_equal(ftjobs_get(f->c, j.id, &f->mem, &j, &f->err), 0);
@@ -209,13 +212,13 @@ static void success_is_all_of_it(void **state) {
     assert_int_equal(file.bytes, 5);
     assert_int_equal(
         ftcheckpoints_list(f->c, j.id, &(struct page){.limit = 10}, &f->mem, &l, &f->err), 0);
-    assert_int_equal(l.count, 2);
+    assert_int_equal(l.count, 3);
     assert_string_equal(l.list[0].model, s.checkpoint);
-    assert_int_equal(l.list[1].step, 10);
+    assert_int_equal(l.list[2].step, 10); /* the one of step 5 went */
     assert_int_equal(tuned_list(f->c, &f->mem, &models, &f->err), 0);
-    assert_int_equal(models.count, 3);
+    assert_int_equal(models.count, 4);
     assert_int_equal(tuned_delete(f->c, s.last.name, &f->mem, &models, &f->err), 0);
-    assert_int_equal(models.count, 3); /* with its checkpoints */
+    assert_int_equal(models.count, 4); /* with its checkpoints */
     assert_int_equal(tuned_delete(f->c, s.last.name, &f->mem, &models, &f->err), ERR_NOT_FOUND);
 }
 
@@ -274,6 +277,9 @@ static void crashes_are_counted(void **state) {
     assert_int_equal(n, 1);
     assert_int_equal(ftjobs_crashed(f->c, j.id, &n, &f->err), 0);
     assert_int_equal(n, 2);
+    assert_int_equal(ftjobs_progress(f->c, &j, &(struct ft_progress){.step = 9}, &f->err), 0);
+    assert_int_equal(ftjobs_crashed(f->c, j.id, &n, &f->err), 0);
+    assert_int_equal(n, 1); /* it came further */
     assert_int_equal(ftjobs_crashed(f->c, "x", &n, &f->err), ERR_NOT_FOUND);
     bool found = false;
     assert_int_equal(ftjobs_oldest(f->c, "running", &f->mem, &j, &found, &f->err), 0);
