@@ -19,6 +19,9 @@ struct ft_problem {
 int ft_check(struct catalog *c, const struct ftjob *j, const struct named_model *m,
              struct ft_hyper *ret, struct ft_problem *ret_problem, struct err *err);
 
+/* Whether the method takes preference pairs. */
+bool ft_is_preference(const struct ftjob *j);
+
 /* Epochs: 3, more for few rows and fewer for very many, as OpenAI's cookbook counts. Batch: 0.2 %
  * of the rows. Rate: once the model's default. beta (preference pairs only): 0.1. */
 struct ft_hyper ft_resolve(const struct ft_hyper *given, int64_t rows, bool preference);

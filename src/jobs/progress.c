@@ -35,25 +35,46 @@ static int give_pending(struct follow *f, follow_fn *on, void *ctx, struct err *
     return on(ctx, &f->pending, err);
 }
 
-static int take_line(struct follow *f, struct str line, follow_fn *on, void *ctx, struct err *err) {
-    struct step_numbers s = {0, NAN, NAN, NAN, NAN};
+struct step_numbers step_nothing(int64_t step) {
+    struct step_side none = {NAN, NAN, NAN, NAN, NAN};
+    return (struct step_numbers){step, none, none};
+}
+
+static int read_line(struct str line, const char *path, struct step_numbers *s, struct err *err) {
+    const struct {
+        const char *key;
+        double *to;
+    } numbers[] = {{"loss", &s->train.loss},
+                   {"accuracy", &s->train.accuracy},
+                   {"margin", &s->train.margin},
+                   {"rewards/chosen", &s->train.chosen},
+                   {"rewards/rejected", &s->train.rejected},
+                   {"valid_loss", &s->valid.loss},
+                   {"valid_accuracy", &s->valid.accuracy},
+                   {"valid_margin", &s->valid.margin},
+                   {"valid_rewards/chosen", &s->valid.chosen},
+                   {"valid_rewards/rejected", &s->valid.rejected}};
     json_t *root = NULL;
-    int rc = json_read(line, f->path, &root, err);
-    if (!rc) rc = json_get_i64(root, "step", f->path, 1, INT64_MAX, &s.step, err);
-    if (!rc) rc = json_get_double(root, "loss", f->path, &s.loss, err);
-    if (!rc) rc = json_get_double(root, "accuracy", f->path, &s.accuracy, err);
-    if (!rc) rc = json_get_double(root, "valid_loss", f->path, &s.valid_loss, err);
-    if (!rc) rc = json_get_double(root, "valid_accuracy", f->path, &s.valid_accuracy, err);
+    *s = step_nothing(0);
+    int rc = json_read(line, path, &root, err);
+    if (!rc) rc = json_get_i64(root, "step", path, 1, INT64_MAX, &s->step, err);
+    for (size_t i = 0; !rc && i < sizeof numbers / sizeof *numbers; i++)
+        rc = json_get_double(root, numbers[i].key, path, numbers[i].to, err);
     json_decref(root);
+    return rc;
+}
+
+static int take_line(struct follow *f, struct str line, follow_fn *on, void *ctx, struct err *err) {
+    struct step_numbers s;
+    int rc = read_line(line, f->path, &s, err);
     if (rc) return rc;
-    if (f->has_pending && f->pending.step == s.step && isnan(s.loss)) {
-        f->pending.valid_loss = s.valid_loss;
-        f->pending.valid_accuracy = s.valid_accuracy;
+    if (f->has_pending && f->pending.step == s.step && isnan(s.train.loss)) {
+        f->pending.valid = s.valid;
         return 0;
     }
     rc = give_pending(f, on, ctx, err);
     f->pending = s;
-    f->has_pending = !rc && !isnan(s.loss);
+    f->has_pending = !rc && !isnan(s.train.loss);
     return rc;
 }
 
@@ -78,25 +99,30 @@ int follow_read(struct follow *f, bool flush, follow_fn *on, void *ctx, struct e
 
 void step_message(const struct step_numbers *s, int64_t steps, struct buf *out) {
     buf_printf(out, "Step %lld/%lld: training loss=%.2f", (long long)s->step, (long long)steps,
-               s->loss);
-    if (!isnan(s->valid_loss)) buf_printf(out, ", validation loss=%.2f", s->valid_loss);
+               s->train.loss);
+    if (!isnan(s->valid.loss)) buf_printf(out, ", validation loss=%.2f", s->valid.loss);
 }
 
-static void add_number(struct buf *out, const char *key, double x) {
-    if (isfinite(x)) buf_printf(out, ",\"%s\":%.9g", key, x);
+static void add_number(struct buf *out, const char *of, const char *key, double x) {
+    if (isfinite(x)) buf_printf(out, ",\"%s_%s\":%.9g", of, key, x);
+}
+
+/* of pairs, `accuracy` is not about tokens */
+static void add_side(struct buf *out, const char *of, const struct step_side *s) {
+    bool pairs = !isnan(s->margin);
+    add_number(out, of, "loss", s->loss);
+    add_number(out, of, pairs ? "reward_accuracy" : "mean_token_accuracy", s->accuracy);
+    add_number(out, of, "reward_margin", s->margin);
+    add_number(out, of, "reward_chosen", s->chosen);
+    add_number(out, of, "reward_rejected", s->rejected);
 }
 
 void step_json(const struct step_numbers *s, int64_t steps, bool whole, struct buf *out) {
     buf_printf(out, "{\"step\":%lld", (long long)s->step);
     if (steps > 0) buf_printf(out, ",\"total_steps\":%lld", (long long)steps);
-    add_number(out, "train_loss", s->loss);
-    add_number(out, "train_mean_token_accuracy", s->accuracy);
-    add_number(out, "valid_loss", s->valid_loss);
-    add_number(out, "valid_mean_token_accuracy", s->valid_accuracy);
-    if (whole) {
-        add_number(out, "full_valid_loss", s->valid_loss);
-        add_number(out, "full_valid_mean_token_accuracy", s->valid_accuracy);
-    }
+    add_side(out, "train", &s->train);
+    add_side(out, "valid", &s->valid);
+    if (whole) add_side(out, "full_valid", &s->valid);
     buf_byte(out, '}');
 }
 
@@ -111,9 +137,9 @@ static void add_cell(struct buf *out, double x) {
 
 void step_csv(const struct step_numbers *s, struct buf *out) {
     buf_printf(out, "%lld", (long long)s->step);
-    add_cell(out, s->loss);
-    add_cell(out, s->accuracy);
-    add_cell(out, s->valid_loss);
-    add_cell(out, s->valid_accuracy);
+    add_cell(out, s->train.loss);
+    add_cell(out, s->train.accuracy);
+    add_cell(out, s->valid.loss);
+    add_cell(out, s->valid.accuracy);
     buf_byte(out, '\n');
 }

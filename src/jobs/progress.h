@@ -10,10 +10,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct step_numbers { /* NaN: not there */
-    int64_t step;
-    double loss, accuracy, valid_loss, valid_accuracy;
+struct step_side { /* NaN: not there */
+    double loss, accuracy;
+    double margin, chosen, rejected; /* rewards, of preference pairs only */
 };
+struct step_numbers {
+    int64_t step;
+    struct step_side train, valid;
+};
+struct step_numbers step_nothing(int64_t step); /* all NaN */
 
 /* A metrics file that grows. A step is complete when the line of the next one is there, or when
  * the caller knows that nothing more will be said of it (flush). */

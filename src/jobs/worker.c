@@ -222,19 +222,36 @@ static void below_home(const struct run *r, const char *name, char ret[NAME_SIZE
     snprintf(ret, NAME_SIZE, "jobs/%.96s/out%s%s", r->j.id, name[0] ? "/" : "", name);
 }
 
+/* the numbers of one step, in the metrics file */
+struct pick_step {
+    int64_t step;
+    struct step_numbers found;
+};
+static int pick_step(void *ctx, const struct step_numbers *s, struct err *err) {
+    struct pick_step *p = ctx;
+    (void)err;
+    if (s->step == p->step) p->found = *s;
+    return 0;
+}
+
 static void on_epoch(void *ctx, const struct train_epoch *e) {
     struct run *r = ctx;
     char checkpoint[NAME_SIZE], below[NAME_SIZE], step[64];
     struct err err;
     struct buf json;
-    struct step_numbers s = {e->step, e->loss, e->accuracy, e->valid_loss, e->valid_accuracy};
+    struct follow all = {.path = r->metrics};
+    struct pick_step at = {.step = e->step, .found = step_nothing(e->step)};
     tell(r, true);
     if (r->err.code) return;
+    if (follow_read(&all, true, pick_step, &at, &err)) {
+        callback_failed(r, &err);
+        return;
+    }
     snprintf(step, sizeof step, "epochs/%.48s", path_base(e->dir).p);
     below_home(r, step, below);
     names_checkpoint(r->name, e->step, checkpoint);
     buf_init(&json, 1 << 12);
-    step_json(&s, 0, true, &json);
+    step_json(&at.found, 0, true, &json);
     struct ft_epoch epoch = {.model = {.name = checkpoint,
                                        .base = r->model.base,
                                        .adapter = below,
@@ -252,7 +269,10 @@ static void on_note(void *ctx, const char *text) { say(ctx, "info", text, NULL);
 
 static struct train_options options(const struct run *r, const char *data, const char *valid) {
     const struct ft_hyper *h = &r->j.resolved;
+    bool pairs = ft_is_preference(&r->j);
     return (struct train_options){.base = r->model.path,
+                                  .objective = pairs ? OBJECTIVE_DPO : OBJECTIVE_SFT,
+                                  .beta = h->beta,
                                   .data = data,
                                   .valid = valid,
                                   .out = r->out,
@@ -309,23 +329,12 @@ static int write_csv(struct run *r, struct blob_writer *w, struct err *err) {
     return rc ? rc : follow_read(&all, true, csv_step, w, err);
 }
 
-struct last_numbers {
-    int64_t step;
-    struct step_numbers found;
-};
-static int pick_step(void *ctx, const struct step_numbers *s, struct err *err) {
-    struct last_numbers *l = ctx;
-    (void)err;
-    if (s->step == l->step) l->found = *s;
-    return 0;
-}
-
 static int succeed(struct run *r, const struct train_result *result, struct blob_writer *w,
                    struct err *err) {
     char checkpoint[NAME_SIZE], below[NAME_SIZE];
     struct follow all = {.path = r->metrics};
-    struct last_numbers last = {.step = result->kept_best ? result->best_step : result->steps};
-    last.found = (struct step_numbers){last.step, NAN, NAN, NAN, NAN};
+    struct pick_step last = {.step = result->kept_best ? result->best_step : result->steps};
+    last.found = step_nothing(last.step);
     int rc = write_csv(r, w, err);
     if (!rc) rc = follow_read(&all, true, pick_step, &last, err);
     if (rc) return rc;

@@ -41,6 +41,10 @@ static struct ft_problem check(struct fixture *f, struct str training, const cha
 }
 
 #define ROW "{\"prompt\":\"a\",\"completion\":\"b\"}\n"
+#define PAIR                                                                                       \
+    "{\"input\":{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]},"                           \
+    "\"preferred_output\":[{\"role\":\"assistant\",\"content\":\"b\"}],"                           \
+    "\"non_preferred_output\":[{\"role\":\"assistant\",\"content\":\"c\"}]}\n"
 #define TEN ROW ROW ROW ROW ROW ROW ROW ROW ROW ROW
 
 static void problems_name_file_and_row(void **state) {
@@ -58,6 +62,9 @@ static void problems_name_file_and_row(void **state) {
          "invalid_training_file", "training_file", "row 11"},
         {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}\n", NULL, "invalid_training_file",
          "training_file", "assistant"},
+        {TEN PAIR, NULL, "invalid_training_file", "training_file", "row 11"},
+        {PAIR PAIR PAIR PAIR PAIR PAIR PAIR PAIR PAIR PAIR, NULL, "invalid_training_file",
+         "training_file", "use the method \"dpo\""},
         {TEN, "{}\n", "invalid_validation_file", "validation_file", "validation file file-"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -103,12 +110,12 @@ static void steps_are_told_when_they_are_complete(void **state) {
     put_metrics(path, "{\"step\":1,\"loss\":2.5}\n{\"step\":2,\"loss\":2.0,\"accuracy\":0.5}\n");
     assert_int_equal(follow_read(&f, false, see, &seen, &err), 0);
     assert_int_equal(seen.count, 1);
-    assert_true(seen.list[0].loss == 2.5 && isnan(seen.list[0].accuracy));
+    assert_true(seen.list[0].train.loss == 2.5 && isnan(seen.list[0].train.accuracy));
     put_metrics(path, "{\"step\":1,\"loss\":2.5}\n{\"step\":2,\"loss\":2.0,\"accuracy\":0.5}\n"
                       "{\"step\":2,\"valid_loss\":3,\"valid_accuracy\":0.25}\n");
     assert_int_equal(follow_read(&f, true, see, &seen, &err), 0);
     assert_int_equal(seen.count, 2);
-    assert_true(seen.list[1].valid_loss == 3 && seen.list[1].valid_accuracy == 0.25);
+    assert_true(seen.list[1].valid.loss == 3 && seen.list[1].valid.accuracy == 0.25);
     assert_int_equal(follow_read(&f, true, see, &seen, &err), 0);
     assert_int_equal(seen.count, 2);
     put_metrics(path, "{\"step\":0}\n");
@@ -119,7 +126,13 @@ static void steps_are_told_when_they_are_complete(void **state) {
 
 static void texts_are_those_that_scripts_read(void **state) {
     (void)state;
-    struct step_numbers s = {131, 0.254, NAN, 0.366, 0.5}, plain = {1, 1.52347, 0, NAN, NAN};
+    struct step_numbers s = step_nothing(131), plain = step_nothing(1), pair = step_nothing(2);
+    s.train.loss = 0.254;
+    s.valid.loss = 0.366;
+    s.valid.accuracy = 0.5;
+    plain.train.loss = 1.52347;
+    plain.train.accuracy = 0;
+    pair.train = (struct step_side){0.7, 1, 0.5, 0.25, -0.25};
     struct buf b;
     buf_init(&b, 4096);
     step_message(&s, 303, &b);
@@ -129,6 +142,11 @@ static void texts_are_those_that_scripts_read(void **state) {
     assert_string_equal(b.p, "{\"step\":131,\"total_steps\":303,\"train_loss\":0.254,"
                              "\"valid_loss\":0.366,\"valid_mean_token_accuracy\":0.5,"
                              "\"full_valid_loss\":0.366,\"full_valid_mean_token_accuracy\":0.5}");
+    buf_clear(&b);
+    step_json(&pair, 0, false, &b);
+    assert_string_equal(b.p, "{\"step\":2,\"train_loss\":0.7,\"train_reward_accuracy\":1,"
+                             "\"train_reward_margin\":0.5,\"train_reward_chosen\":0.25,"
+                             "\"train_reward_rejected\":-0.25}");
     buf_clear(&b);
     step_csv_header(&b);
     step_csv(&plain, &b);

@@ -97,6 +97,33 @@ static void rows_to_judge_by_give_their_losses(void **state) {
     assert_int_equal(full, 4); /* at the end of each epoch */
 }
 
+static void preference_pairs_are_trained(void **state) {
+    struct fixture *f = *state;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    assert_int_equal(file_read("tests/fixtures/train/dpo/pairs.jsonl", &b, &f->err), 0);
+    struct ftjob new = {.method = "dpo",
+                        .training_file =
+                            fixture_file(f, "pairs.jsonl", "fine-tune", buf_view(&b)).id,
+                        .given = {.epochs = 2, .batch_size = 4}};
+    buf_release(&b);
+    const char *id = jobs_add(f, new, 0).id;
+    assert_int_equal(work(f, id), WORKER_DONE);
+    struct ftjob j = jobs_get(f, id);
+    if (j.error_message) fail_msg("%s", j.error_message);
+    assert_string_equal(j.status, "succeeded");
+    assert_true(j.resolved.beta == 0.1);
+    struct ftevent_list events = jobs_events(f, id);
+    int rewards = 0;
+    for (size_t i = 0; i < events.count; i++)
+        rewards += events.list[i].data && strstr(events.list[i].data, "\"train_reward_margin\"");
+    assert_int_equal(rewards, j.steps);
+    new.training_file = jobs_rows(f, 12).id; /* no pairs */
+    id = jobs_add(f, new, 0).id;
+    assert_int_equal(work(f, id), WORKER_DONE);
+    assert_string_equal(jobs_get(f, id).error_code, "invalid_training_file");
+}
+
 static void what_is_wrong_becomes_the_jobs_error(void **state) {
     struct fixture *f = *state;
     struct ftjob unknown = {.model = "nothing"}, other = {.method = "reinforcement"};
@@ -183,6 +210,6 @@ static void a_job_is_one_workers(void **state) {
 }
 
 UNIT_TESTS(jobs_worker, WITH_JOBS(a_job_becomes_a_model), WITH_JOBS(a_tuned_model_is_tuned_again),
-           WITH_JOBS(rows_to_judge_by_give_their_losses),
+           WITH_JOBS(rows_to_judge_by_give_their_losses), WITH_JOBS(preference_pairs_are_trained),
            WITH_JOBS(what_is_wrong_becomes_the_jobs_error), WITH_JOBS(validation_can_stand_alone),
            WITH_JOBS(a_stopped_job_goes_on_to_the_same_bytes), WITH_JOBS(a_job_is_one_workers))
