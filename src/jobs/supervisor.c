@@ -201,6 +201,31 @@ static void died(struct supervisor *s, struct worker *w, int status) {
     if (ftjobs_fail(s->c, w->job, 0, &why, &err)) say(s, "%s: %s", w->job, err.msg);
 }
 
+/* Of a job that is over nobody goes on from the checkpoint. */
+static void drop_checkpoint(struct supervisor *s, const char *job) {
+    char below[ID_SIZE + 32];
+    struct err err;
+    snprintf(below, sizeof below, "jobs/%.*s/out/checkpoint", ID_SIZE, job);
+    char *dir = catalog_path(s->c, below);
+    if (dir_remove_all(dir, &err)) say(s, "%s", err.msg);
+    mem_free(dir);
+}
+
+/* what ended while no supervisor was there to see it */
+static void drop_checkpoints(struct supervisor *s) {
+    struct arena mem;
+    struct err err;
+    struct ftjob_list l;
+    struct page page = {.limit = INT32_MAX};
+    arena_init(&mem, 256 << 20);
+    if (ftjobs_list(s->c, &(struct ftjob_filter){0}, &page, &mem, &l, &err))
+        say(s, "%s", err.msg);
+    else
+        for (size_t i = 0; i < l.count; i++)
+            if (l.list[i].finished_at) drop_checkpoint(s, l.list[i].id);
+    arena_release(&mem);
+}
+
 static void ended(struct supervisor *s, struct worker *w, int status) {
     char state[ID_SIZE];
     bool fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -212,6 +237,7 @@ static void ended(struct supervisor *s, struct worker *w, int status) {
         w->not_before = clock_seconds() + BUSY_SECONDS;
     else if (!fine && !w->told_to_stop && is_active(state))
         died(s, w, status);
+    if (strcmp(state, "cancelled") == 0 || strcmp(state, "failed") == 0) drop_checkpoint(s, w->job);
 }
 
 static void signal_worker(struct worker *w, int sig, double grace) {
@@ -289,6 +315,7 @@ static bool rest(struct supervisor *s) {
 static void *supervise(void *arg) {
     struct supervisor *s = arg;
     bool stopping = false;
+    drop_checkpoints(s);
     while (!stopping) {
         for (int i = 0; i < WORKERS; i++)
             if (s->workers[i].pid) watch(s, &s->workers[i], false);

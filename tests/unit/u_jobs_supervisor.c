@@ -175,6 +175,11 @@ static void cancelled_jobs_end_their_process(void **state) {
     wait_gone(pid);
     supervisor_stop(s);
     assert_string_equal(jobs_get(f, id).status, "cancelled");
+    char below[128];
+    snprintf(below, sizeof below, "jobs/%s/out/checkpoint", id);
+    char *checkpoint = catalog_path(f->c, below);
+    assert_false(dir_exists(checkpoint)); /* nobody goes on from it */
+    mem_free(checkpoint);
 }
 
 static void a_stop_leaves_no_process(void **state) {
