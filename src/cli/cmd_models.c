@@ -3,8 +3,10 @@
 #include "cli/opts.h"
 #include "cli/tune_view.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "model/save.h"
+#include "registry/names.h"
 #include "weights/models.h"
 
 #include <stdio.h>
@@ -60,10 +62,43 @@ int cmd_models(int argc, char **argv) {
     return 0;
 }
 
+static bool is_adapter(const char *path) {
+    char *config = path_join(path, "adapter_config.json");
+    bool yes = file_exists(config);
+    mem_free(config);
+    return yes;
+}
+
+/* "out/" is called "out" */
+static char *last_part(const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    char *trimmed = mem_strndup(path, n);
+    struct str base = path_base(trimmed);
+    char *part = mem_strndup(base.p, base.n);
+    mem_free(trimmed);
+    return part;
+}
+
+static int import_adapter(const char *path, const char *name, const char *base) {
+    struct err err = {0};
+    struct catalog *c = NULL;
+    char *part = last_part(path);
+    struct name_import i = {.dir = path, .name = name ? name : part, .base = base};
+    int rc = catalog_open(NULL, &c, &err);
+    if (!rc) rc = names_import(c, &i, &err);
+    catalog_close(c);
+    if (!rc)
+        printf("imported as %s: the server answers with it as \"model\": \"%s\"\n", i.name, i.name);
+    mem_free(part);
+    return rc ? cli_fail("import", &err) : 0;
+}
+
 int cmd_import(int argc, char **argv) {
-    const char *name = NULL, *dtype = "bf16";
+    const char *name = NULL, *dtype = "bf16", *base = NULL;
     struct opt list[] = {
         {"name", "NAME", OPT_STR, &name, "how to call it (default: from the path)", 0, NULL},
+        {"base", "NAME", OPT_STR, &base, "of an adapter (default: what it says itself)", 0, NULL},
         {"dtype", "bf16|f32", OPT_STR, &dtype, "type of the matrices (default: bf16)", 0, NULL},
         {0}};
     struct usage u = {
@@ -72,11 +107,12 @@ int cmd_import(int argc, char **argv) {
         .opts = list,
         .args_min = 1,
         .args_max = 1,
-        .summary = "Take in a model directory or GGUF file under a short name.",
+        .summary = "Take in a model directory, GGUF file or PEFT adapter under a short name.",
         .example = "attune import ~/Downloads/SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 
+    if (is_adapter(u.positional[0])) return import_adapter(u.positional[0], name, base);
     struct err err = {0};
     char *dir = NULL;
     bool f32 = strcmp(dtype, "f32") == 0;
