@@ -14,7 +14,7 @@
 #define MEM_MAX ((size_t)16 << 20)
 
 struct follow {
-    struct catalog *catalog;
+    struct api *api;
     char job[ID_SIZE], last[ID_SIZE]; /* last: the one that was sent; "" for none */
     int64_t looked_ns;
     bool ended; /* the job had ended before the last look */
@@ -33,8 +33,8 @@ static int look(struct follow *f, struct buf *out, size_t *ret_count, struct err
     struct page page = {
         .after = f->last[0] ? f->last : NULL, .limit = EVENTS_AT_ONCE, .ascending = true};
     arena_init(&mem, MEM_MAX);
-    int rc = ftjobs_get(f->catalog, f->job, &mem, &job, err);
-    if (!rc) rc = ftevents_list(f->catalog, f->job, &page, &mem, &events, err);
+    int rc = ftjobs_get(f->api->catalog, f->job, &mem, &job, err);
+    if (!rc) rc = ftevents_list(f->api->catalog, f->job, &page, &mem, &events, err);
     *ret_count = rc ? 0 : events.count;
     for (size_t i = 0; !rc && i < events.count; i++) {
         sse_data(out, api_event_json(&events.list[i]));
@@ -50,6 +50,7 @@ static enum http_next next(void *ctx, int wait_ms, struct buf *out) {
     struct follow *f = ctx;
     struct err err;
     size_t count = 0;
+    if (!atomic_load(&f->api->ready)) return HTTP_END; /* a job may take hours; a stop does not */
     if (f->looked_ns && clock_ns() - f->looked_ns < LOOK_NS) {
         struct timespec pause = {.tv_nsec = wait_ms * 1000000L};
         nanosleep(&pause, NULL);
@@ -74,7 +75,7 @@ static void close_follow(void *ctx, bool complete) {
 int api_event_stream(struct http_request *req, const char *job, const char *after,
                      struct http_response *res) {
     struct follow *f = mem_zalloc(1, sizeof *f);
-    f->catalog = api_of(req)->catalog;
+    f->api = api_of(req);
     snprintf(f->job, sizeof f->job, "%s", job);
     if (after) snprintf(f->last, sizeof f->last, "%s", after);
     return http_stream(res, &(struct http_stream){.next = next, .close = close_follow, .ctx = f});

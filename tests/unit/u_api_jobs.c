@@ -371,6 +371,23 @@ static void events_are_listed_and_streamed(void **state) {
     assert_true(created && metrics && done && created < metrics && metrics < done);
     assert_int_equal(done + strlen("data: [DONE]\n\n") - a.body.p, a.body.n);
     answer_release(&a);
+    /* that of a job which goes on ends with the server */
+    json_t *other = order(&f, file, "");
+    snprintf(target, sizeof target,
+             "GET /v1/fine_tuning/jobs/%s/events?stream=true HTTP/1.1\r\n"
+             "Host: localhost\r\n\r\n",
+             member_text(other, "id"));
+    int fd = client_open(f.port);
+    client_text(fd, target);
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    while (!(b.n && strstr(b.p, "Created fine-tuning job"))) assert_true(client_more(fd, &b));
+    atomic_store(&f.api.ready, 0);
+    while (!strstr(b.p, "\r\n0\r\n\r\n")) assert_true(client_more(fd, &b));
+    assert_null(strstr(b.p, "[DONE]"));
+    buf_release(&b);
+    close(fd);
+    json_decref(other);
     json_decref(v);
     json_decref(job);
     fixture_wrong(&f, "GET", "/v1/fine_tuning/jobs/x/events", NULL, 404, "fine_tune_not_found",
