@@ -9,14 +9,16 @@
 #include <stdatomic.h>
 
 struct metrics;
+struct supervisor;
 struct api {
     struct catalog *catalog;
     struct metrics *metrics;
-    const char *default_model; /* answers for names nobody knows; NULL: they are errors */
-    int64_t file_max;          /* bytes of one file */
-    int64_t tokens_max;        /* of one request, prompt and answer; 0: what the model can */
-    bool any_host;             /* the address is not loopback: requests come under any name */
-    _Atomic int ready;         /* 0: starting or stopping */
+    struct supervisor *supervisor; /* of fine-tuning jobs; NULL: none works on them here */
+    const char *default_model;     /* answers for names nobody knows; NULL: they are errors */
+    int64_t file_max;              /* bytes of one file */
+    int64_t tokens_max;            /* of one request, prompt and answer; 0: what the model can */
+    bool any_host;                 /* the address is not loopback: requests come under any name */
+    _Atomic int ready;             /* 0: starting or stopping */
 };
 
 static inline struct api *api_of(const struct http_request *req) { return req->user; }

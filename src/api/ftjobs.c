@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "api/fields.h"
 
+#include "jobs/supervisor.h"
 #include "registry/names.h"
 #include "store/files.h"
 #include "store/ftjobs.h"
@@ -252,6 +253,12 @@ static int order_read(struct order *o) {
     return rc;
 }
 
+/* The supervisor need not find out by itself that there is something to do. */
+static void changed(struct http_request *req) {
+    struct supervisor *s = api_of(req)->supervisor;
+    if (s) supervisor_wake(s);
+}
+
 static int create(struct http_request *req, struct http_response *res, struct err *err) {
     static const struct ftevent integration = {
         .level = "warn",
@@ -262,7 +269,9 @@ static int create(struct http_request *req, struct http_response *res, struct er
     int rc = order_read(&o);
     if (!rc) rc = ftjobs_add(c, &o.job, req->arena, &job, err);
     if (!rc && job.integrations) rc = ftevents_add(c, job.id, &integration, err);
-    return rc ? rc : http_json(res, 200, job_json(&job));
+    if (rc) return rc;
+    changed(req);
+    return http_json(res, 200, job_json(&job));
 }
 
 /* --- those that are there --- */
@@ -282,7 +291,9 @@ static int one_job(struct http_request *req, job_function *act, struct http_resp
     struct ftjob job;
     const char *id = api_param(req, 0);
     int rc = id ? act(api_of(req)->catalog, id, req->arena, &job, err) : ERR_NOT_FOUND;
-    return rc ? no_job(req, rc, res) : http_json(res, 200, job_json(&job));
+    if (rc) return no_job(req, rc, res);
+    if (act != ftjobs_get) changed(req);
+    return http_json(res, 200, job_json(&job));
 }
 
 static int retrieve(struct http_request *req, struct http_response *res, struct err *err) {

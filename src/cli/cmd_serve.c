@@ -6,6 +6,7 @@
 #include "api/keeper.h"
 #include "api/log.h"
 #include "api/metrics.h"
+#include "jobs/supervisor.h"
 #include "store/blobs.h"
 #include "store/keys.h"
 
@@ -73,6 +74,11 @@ static void on_request(void *api, const struct http_log *line) {
     buf_release(&b);
 }
 
+static void on_job(void *ctx, const char *text) {
+    (void)ctx;
+    fprintf(stderr, "%s\n", text);
+}
+
 static int start(struct serving *s, struct err *err) {
     struct http_options *h = &s->config.http;
     int rc = catalog_open(NULL, &s->api.catalog, err);
@@ -89,7 +95,9 @@ static int start(struct serving *s, struct err *err) {
     h->metrics = s->api.metrics;
     h->user = &s->api;
     atomic_store(&s->api.ready, 1);
-    return http_server_open(h, tables, &s->http, err);
+    struct supervisor_options jobs = {.threads = s->config.job_threads, .log = on_job};
+    rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
+    return rc ? rc : http_server_open(h, tables, &s->http, err);
 }
 
 static atomic_int hurry; /* a second signal */
@@ -142,6 +150,7 @@ int cmd_serve(int argc, char **argv) {
         }
         code = rc ? cli_fail("serve", &err) : 0;
     }
+    if (s.api.supervisor) supervisor_stop(s.api.supervisor);
     keeper_stop(s.keeper);
     metrics_free(s.api.metrics);
     catalog_close(s.api.catalog);

@@ -40,6 +40,8 @@ static void options(struct reading *r) {
          "answers for model names nobody knows (default: none, they are errors)", 0, NULL},
         {"max-tokens", "N", OPT_I64, &c->tokens_max,
          "of a request, prompt and answer (default: 0, what the model can)", 0, NULL},
+        {"job-threads", "N", OPT_INT, &c->job_threads,
+         "of a fine-tuning job (default: 0, all cores)", 0, NULL},
         {"connections", "N", OPT_INT, &h->connections_max, "open at a time (default: 512)", 1, 0},
         {"streams", "N", OPT_INT, &h->streams_max, "open at a time (default: 128)", 1, NULL},
         {"header-max", "SIZE", OPT_SIZE, &c->header_max, "of a request (default: 64K)", 4096, NULL},

@@ -12,7 +12,7 @@ struct serve_config {
     struct http_options http;
     size_t header_max, json_max, upload_max;
     int64_t tokens_max;
-    int stop_seconds;
+    int stop_seconds, job_threads;
     bool log, log_content, print_config;
     char *file_text; /* what strings from the file point into */
 };
