@@ -103,12 +103,6 @@ int outbox_emit(struct catalog *c, const char *type, const char *subject, struct
     return rc;
 }
 
-int outbox_add(struct catalog *c, const char *type, const char *subject, struct err *err) {
-    int rc = store_write_begin(c, err);
-    if (rc) return rc;
-    return store_write_end(c, outbox_emit(c, type, subject, err), err);
-}
-
 int outbox_due(struct catalog *c, int64_t now, int64_t limit, struct arena *mem,
                struct outbox_list *ret, struct err *err) {
     struct where w;

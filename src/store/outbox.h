@@ -22,7 +22,9 @@ int webhooks_delete(struct catalog *c, const char *id, struct err *err);
 struct outbox_message {
     const char *id, *event; /* event: "evt_...", the same for all endpoints */
     const char *endpoint;   /* id of the webhook */
-    const char *payload;    /* JSON, to be sent as it is */
+    /* JSON, to be sent as it is: {"id":"evt_...","object":"event","created_at":...,"type":
+     * "batch.completed","data":{"id":"batch_..."}} */
+    const char *payload;
     int64_t created_at, attempts, next_attempt_at, delivered_at; /* 0: never */
 };
 struct outbox_list {
@@ -30,9 +32,6 @@ struct outbox_list {
     size_t count;
     bool has_more;
 };
-/* {"id":"evt_...","object":"event","created_at":...,"type":type,"data":{"id":subject}} for every
- * endpoint. Job functions do this themselves. */
-int outbox_add(struct catalog *c, const char *type, const char *subject, struct err *err);
 /* What is to be sent by `now`, oldest first. */
 int outbox_due(struct catalog *c, int64_t now, int64_t limit, struct arena *mem,
                struct outbox_list *ret, struct err *err);

@@ -295,6 +295,7 @@ static void a_finished_job_is_told_to_every_endpoint(void **state) {
     struct webhook a, b;
     struct outbox_list l;
     struct delivery_list log;
+    struct webhook_list hooks;
     struct ftjob j;
     assert_int_equal(webhooks_add(f->c, "http://a/", "whsec_a", &f->mem, &a, &f->err), 0);
     assert_int_equal(webhooks_add(f->c, "http://b/", "whsec_b", &f->mem, &b, &f->err), 0);
@@ -318,6 +319,9 @@ static void a_finished_job_is_told_to_every_endpoint(void **state) {
     assert_int_equal(deliveries_list(f->c, first, &f->mem, &log, &f->err), 0);
     assert_int_equal(log.count, 1);
     assert_string_equal(log.list[0].message, "refused");
+    assert_int_equal(webhooks_list(f->c, &f->mem, &hooks, &f->err), 0);
+    assert_int_equal(hooks.count, 2);
+    assert_string_equal(hooks.list[1].secret, "whsec_b");
     assert_int_equal(webhooks_delete(f->c, l.list[0].endpoint, &f->err), 0);
     assert_int_equal(outbox_due(f->c, INT64_MAX, 10, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 0);

@@ -174,6 +174,9 @@ static void a_cancelled_batch_stops_its_runner(void **state) {
     assert_int_equal(batches_update(f->c, b.id, &u, &f->err), 0);
     assert_int_equal(batches_list(f->c, &(struct page){.limit = 9}, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 1);
+    assert_int_equal(batches_get(f->c, b.id, &f->mem, &b, &f->err), 0);
+    assert_string_equal(b.status, "cancelled");
+    assert_int_equal(batches_get(f->c, "batch_none", &f->mem, &b, &f->err), ERR_NOT_FOUND);
     assert_true(l.list[0].cancelling_at && l.list[0].cancelled_at);
     assert_int_equal(l.list[0].completed, 1);
     u = (struct batch_update){.from = "cancelled", .to = "validating"};
