@@ -58,9 +58,9 @@ struct mask_cache {
 
     struct threads next_threads;
     uint32_t *path; /* configurations by depth */
-    int32_t *found; /* ids */
+    int32_t *found; /* ids; there is room for all */
     uint32_t *exits, found_count, exit_count;
-    size_t found_cap, exit_cap;
+    size_t exit_cap;
 };
 
 #define SET_ROOT 0
@@ -213,6 +213,7 @@ struct mask_cache *mask_cache_new(const struct grammar *g, struct grammar_vocab 
     table_init(&c->by_result);
     table_init(&c->by_nodes);
     c->path = mem_zalloc(v->longest + 2u, sizeof *c->path);
+    c->found = mem_zalloc(v->token_count, sizeof *c->found);
     runner_init(&c->runner, a, c->heights, &c->stacks);
     start_over(c);
     return c;
@@ -247,36 +248,32 @@ void mask_cache_free(struct mask_cache *c) {
 /* --- results -------------------------------------------------------------------------------------
  */
 
-static void take_tokens(struct mask_cache *c, uint32_t node) {
-    const struct grammar_vocab *v = c->vocab;
-    uint32_t n = v->first[node + 1] - v->first[node];
-    mem_grow((void **)&c->found, &c->found_cap, c->found_count + n, sizeof *c->found);
-    for (uint32_t i = 0; i < n; i++) c->found[c->found_count++] = v->ids[v->first[node] + i];
-}
-
 static void take_exit(struct mask_cache *c, uint32_t node) {
     mem_grow((void **)&c->exits, &c->exit_cap, c->exit_count + 1, sizeof *c->exits);
     c->exits[c->exit_count++] = node;
 }
 
-/* the tokens below a node of the tree, from configuration `start` on */
+/* The tokens below a node of the tree, from configuration `start` on. */
 static void walk(struct mask_cache *c, uint32_t start, uint32_t top) {
     const struct grammar_vocab *v = c->vocab;
-    uint32_t base = v->depth[top];
-    c->path[0] = start;
-    for (uint32_t i = top + 1; i < v->skip[top];) {
-        uint32_t d = v->depth[i] - base;
-        uint32_t at = config_step(c, c->path[d - 1], v->byte[i]);
-        const struct config *x = &c->configs[at];
+    uint32_t base = v->depth[top], end = v->skip[top], count = c->found_count;
+    uint32_t *path = c->path;
+    int32_t *found = c->found;
+    path[0] = start;
+    for (uint32_t i = top + 1; i < end;) {
+        uint32_t d = v->depth[i] - base, at = config_step(c, path[d - 1], v->byte[i]);
         if (!at) {
             i = v->skip[i];
             continue;
         }
-        c->path[d] = at;
-        if (x->rests && v->first[i] < v->first[i + 1]) take_tokens(c, i);
+        const struct config *x = &c->configs[at];
+        path[d] = at;
+        if (x->rests)
+            for (uint32_t k = v->first[i]; k < v->first[i + 1]; k++) found[count++] = v->ids[k];
         if (x->ended && v->skip[i] > i + 1) take_exit(c, i);
         i = x->count ? i + 1 : v->skip[i];
     }
+    c->found_count = count;
 }
 
 static uint32_t result_put(struct mask_cache *c, uint32_t config, uint32_t set, uint32_t *head) {
