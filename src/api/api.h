@@ -10,21 +10,29 @@
 
 struct metrics;
 struct supervisor;
+struct engine;
+struct grammar_cache;
+struct batch_runner;
 struct api {
     struct catalog *catalog;
     struct metrics *metrics;
     struct supervisor *supervisor; /* of fine-tuning jobs; NULL: none works on them here */
-    const char *default_model;     /* answers for names nobody knows; NULL: they are errors */
-    int64_t file_max;              /* bytes of one file */
-    int64_t tokens_max;            /* of one request, prompt and answer; 0: what the model can */
-    bool any_host;                 /* the address is not loopback: requests come under any name */
-    _Atomic int ready;             /* 0: starting or stopping */
+    struct engine *engine;
+    struct grammar_cache *grammars;
+    struct batch_runner *batches;
+    const char *path_name;     /* of the kernels */
+    const char *default_model; /* answers for names nobody knows; NULL: they are errors */
+    int64_t file_max;          /* bytes of one file */
+    int64_t tokens_max;        /* of one request, prompt and answer; 0: what the model can */
+    bool any_host;             /* the address is not loopback: requests come under any name */
+    _Atomic int ready;         /* 0: starting or stopping */
 };
 
 static inline struct api *api_of(const struct http_request *req) { return req->user; }
 
-extern const struct http_route health_routes[], key_routes[], file_routes[], upload_routes[],
-    model_routes[], ftjob_routes[], checkpoint_routes[], completion_store_routes[], old_routes[];
+extern const struct http_route batch_routes[], chat_routes[], completion_routes[], health_routes[],
+    key_routes[], file_routes[], upload_routes[], model_routes[], ftjob_routes[],
+    checkpoint_routes[], completion_store_routes[], old_routes[];
 
 /* The keys of docs/serve.md: for http_options.authorize, with a struct api as user. */
 int api_authorize(struct http_request *req, enum http_scope scope, struct http_response *res,

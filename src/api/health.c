@@ -1,6 +1,7 @@
 /* GET /healthz: the process answers. GET /readyz: it can work. GET /metrics. */
 #include "api/api.h"
 
+#include "api/engine_metrics.h"
 #include "api/metrics.h"
 #include "store/keys.h"
 
@@ -26,6 +27,7 @@ static int metrics(struct http_request *req, struct http_response *res, struct e
     http_json(res, 200, json_null());
     buf_clear(&res->body);
     metrics_write(api_of(req)->metrics, &res->body);
+    if (api_of(req)->engine) engine_metrics_write(api_of(req)->engine, &res->body);
     res->type = "text/plain; version=0.0.4; charset=utf-8";
     return 0;
 }

@@ -4,8 +4,11 @@
 
 #include "api/api.h"
 #include "api/keeper.h"
+#include "api/batch_runner.h"
+#include "api/grammar_cache.h"
 #include "api/log.h"
 #include "api/metrics.h"
+#include "api/webhooks.h"
 #include "jobs/supervisor.h"
 #include "store/blobs.h"
 #include "store/keys.h"
@@ -20,7 +23,8 @@
 #include <unistd.h>
 
 static const struct http_route *const tables[] = {
-    health_routes,           file_routes,  upload_routes,
+    health_routes,           batch_routes, chat_routes,
+    completion_routes,       file_routes,  upload_routes,
     completion_store_routes, model_routes, ftjob_routes,
     checkpoint_routes,       old_routes,   NULL};
 
@@ -30,6 +34,7 @@ struct serving {
     struct api api;
     struct http_server *http;
     struct keeper *keeper;
+    struct webhook_sender *webhooks;
 };
 
 /* --- who may reach it --- */
@@ -79,11 +84,28 @@ static void on_job(void *ctx, const char *text) {
     fprintf(stderr, "%s\n", text);
 }
 
+static int open_engine(struct serving *s, struct err *err) {
+    struct engine_options o = {.threads = s->config.threads,
+                               .memory_bytes = s->config.memory,
+                               .batch_max = s->config.batch_max,
+                               .queue_max = s->config.queue_max,
+                               .context_max = s->config.tokens_max};
+    int rc = num_isa_choose(&o.isa, err);
+    if (rc) return rc;
+    o.compute = num_compute_default(o.isa);
+    rc = engine_open(&o, &s->api.engine, err);
+    if (rc) return rc;
+    s->api.path_name = num_isa_name(o.isa);
+    s->api.grammars = grammar_cache_new(s->api.engine);
+    return 0;
+}
+
 static int start(struct serving *s, struct err *err) {
     struct http_options *h = &s->config.http;
     int rc = catalog_open(NULL, &s->api.catalog, err);
     if (!rc) rc = check_reach(s, err);
     if (!rc) rc = blobs_sweep(s->api.catalog, err);
+    if (!rc) rc = open_engine(s, err);
     if (!rc) rc = keeper_start(s->api.catalog, &s->keeper, err);
     if (rc) return rc;
     s->api.metrics = metrics_new();
@@ -97,7 +119,10 @@ static int start(struct serving *s, struct err *err) {
     atomic_store(&s->api.ready, 1);
     struct supervisor_options jobs = {.threads = s->config.job_threads, .log = on_job};
     rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
-    return rc ? rc : http_server_open(h, tables, &s->http, err);
+    if (!rc) rc = http_server_open(h, tables, &s->http, err);
+    if (!rc) rc = batch_runner_start(&s->api, &s->api.batches, err);
+    if (!rc) rc = webhook_sender_start(s->api.catalog, &s->webhooks, err);
+    return rc;
 }
 
 static atomic_int hurry; /* a second signal */
@@ -115,6 +140,8 @@ static void stop(struct serving *s, sigset_t *signals) {
     bool watched = pthread_create(&t, NULL, second_signal, signals) == 0;
     atomic_store(&s->api.ready, 0);
     http_server_stop(s->http, s->config.stop_seconds, &hurry);
+    engine_stop(s->api.engine);
+    batch_runner_stop(s->api.batches);
     if (watched) {
         pthread_kill(t, SIGTERM);
         pthread_join(t, NULL);
@@ -151,7 +178,10 @@ int cmd_serve(int argc, char **argv) {
         code = rc ? cli_fail("serve", &err) : 0;
     }
     if (s.api.supervisor) supervisor_stop(s.api.supervisor);
+    webhook_sender_stop(s.webhooks);
     keeper_stop(s.keeper);
+    grammar_cache_free(s.api.grammars);
+    engine_close(s.api.engine);
     metrics_free(s.api.metrics);
     catalog_close(s.api.catalog);
     serve_config_release(&s.config);

@@ -13,6 +13,8 @@ struct serve_config {
     size_t header_max, json_max, upload_max;
     int64_t tokens_max;
     int stop_seconds, job_threads;
+    int threads, batch_max, queue_max; /* of the engine; 0: its defaults */
+    size_t memory;
     bool log, log_content, print_config;
     char *file_text; /* what strings from the file point into */
 };

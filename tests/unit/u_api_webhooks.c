@@ -5,6 +5,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "store/batches.h"
 #include "store/outbox.h"
 #include "store_fixture.h"
 
@@ -48,7 +49,16 @@ static void add_hook(struct fixture *f, const struct http_server *server) {
     struct webhook made;
     snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/hook", http_server_port(server));
     assert_int_equal(webhooks_add(f->c, url, "whsec_c2VjcmV0", &f->mem, &made, &f->err), 0);
-    assert_int_equal(outbox_add(f->c, "batch.completed", "batch_1", &f->err), 0);
+    struct stored_file file = fixture_file(f, "b.jsonl", "batch", STR_LIT("{}\n"));
+    struct batch b;
+    int rc = batches_add(f->c,
+                         &(struct batch){.endpoint = "/v1/completions",
+                                         .completion_window = "24h",
+                                         .input_file = file.id},
+                         &f->mem, &b, &f->err);
+    struct batch_update ends = {.from = "validating", .to = "failed"};
+    if (!rc) rc = batches_update(f->c, b.id, &ends, &f->err);
+    if (rc) fail_msg("%s", f->err.msg);
 }
 
 static struct outbox_list due(struct fixture *f, int64_t now) {
@@ -102,7 +112,7 @@ static void messages_come_signed_and_once(void **state) {
     int64_t now = clock_unix();
     assert_int_equal(webhooks_deliver(f->c, now, &f->err), 0);
     assert_int_equal(endpoint.asked, 1);
-    assert_non_null(strstr(endpoint.body, "\"type\":\"batch.completed\""));
+    assert_non_null(strstr(endpoint.body, "\"type\":\"batch.failed\""));
     buf_init(&want, 200);
     webhook_signature(STR_LIT("secret"), endpoint.id, now, str_of(endpoint.body), &want);
     assert_string_equal(endpoint.signature, want.p);

@@ -1,0 +1,348 @@
+/* POST /chat/completions: a conversation in, answers out. The prompt is what training renders for
+ * the same conversation (data/conversation.h, the model's template, no BOS or EOS of the
+ * post-processor). */
+#include "api/api.h"
+#include "api/chat_answer.h"
+#include "api/generation.h"
+#include "api/grammar_cache.h"
+
+#include "base/mem.h"
+#include "store/completions.h"
+#include "text/tool_calls.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define WHERE_MAX 64
+#define HEADERS_AFTER 100 /* seconds: clients give up without headers after 300 */
+
+struct chat {
+    struct http_request *req;
+    struct api *api;
+    struct chat_request r;
+    struct generation g;
+    struct chat_answers answers;
+    struct choice_set set;
+    struct grammar *grammar;
+    enum tool_form form;
+    struct str *names; /* of functions; in the request's arena */
+    size_t name_count;
+    bool opened;
+};
+
+static void chat_close(void *ctx, bool complete) {
+    struct chat *c = ctx;
+    (void)complete;
+    answers_release(&c->answers);
+    grammar_free(c->grammar);
+    generation_release(&c->g);
+    chat_request_release(&c->r);
+    mem_free(c);
+}
+
+/* --- the prompt --- */
+
+static int render(struct chat *c, struct err *err) {
+    json_t *vars = json_object();
+    json_object_set(vars, "messages", c->r.messages);
+    if (c->r.tools && c->r.tool_choice != TOOLS_NONE) json_object_set(vars, "tools", c->r.tools);
+    int rc = generation_prompt_chat(&c->g, vars, err);
+    json_decref(vars);
+    return rc;
+}
+
+/* --- what may come --- */
+
+static bool uses_tools(const struct chat *c) {
+    return c->r.tools && c->r.tool_choice != TOOLS_NONE;
+}
+
+static int compile_schema(struct chat *c, struct http_response *res, struct err *err) {
+    static const struct grammar_options place = {"response_format.json_schema.schema"};
+    char path[GRAMMAR_PATH_MAX] = "";
+    int rc = 0;
+    if (c->r.schema_strict)
+        rc = grammar_check_strict(c->r.schema, "response_format", c->r.schema_name, &place, path,
+                                  err);
+    if (!rc) rc = grammar_compile(c->r.schema, &place, &c->grammar, path, err);
+    return rc ? http_error(res, 400, "invalid_value", path[0] ? path : "response_format", "%s",
+                           err->msg)
+              : 0;
+}
+
+/* The functions of the request as the grammar and the parser want them; in the request's arena. */
+static size_t functions_of(const struct chat *c, struct tool_function **ret) {
+    size_t i, n = 0, count = json_array_size(c->r.tools);
+    const json_t *tool;
+    bool old = json_array_size(json_object_get(c->req->json, "tools")) == 0;
+    struct tool_function *list = arena_array(c->req->arena, count, sizeof *list);
+    char *where = arena_alloc(c->req->arena, count * WHERE_MAX);
+    if (!list || !where) return 0;
+    json_array_foreach(c->r.tools, i, tool) {
+        const json_t *f = json_object_get(tool, "function");
+        struct str name = json_str(json_object_get(f, "name"));
+        if (c->r.tool_choice == TOOLS_NAMED && !str_eq(name, c->r.tool_name)) continue;
+        const json_t *parameters = json_object_get(f, "parameters");
+        snprintf(where, WHERE_MAX,
+                 old ? "functions[%zu].parameters" : "tools[%zu].function.parameters", i);
+        list[n++] =
+            (struct tool_function){name, json_is_object(parameters) ? parameters : NULL, where};
+        where += WHERE_MAX;
+    }
+    *ret = list;
+    return n;
+}
+
+static int check_strict_tools(const struct chat *c, const struct tool_function *list, size_t n,
+                              char *path, struct err *err) {
+    size_t i, k = 0;
+    const json_t *tool;
+    int rc = 0;
+    json_array_foreach(c->r.tools, i, tool) {
+        const json_t *f = json_object_get(tool, "function");
+        if (k == n || !str_eq(json_str(json_object_get(f, "name")), list[k].name)) continue;
+        struct grammar_options place = {list[k].where};
+        if (!rc && json_is_true(json_object_get(f, "strict")) && list[k].parameters)
+            rc = grammar_check_strict(list[k].parameters, "function", list[k].name, &place, path,
+                                      err);
+        k++;
+    }
+    return rc;
+}
+
+static int compile_tools(struct chat *c, struct http_response *res, struct err *err) {
+    struct tool_grammar_options o = {.form = c->form,
+                                     .required = c->r.tool_choice != TOOLS_AUTO,
+                                     .parallel = c->r.parallel_tool_calls};
+    struct tool_function *list = NULL;
+    char path[GRAMMAR_PATH_MAX] = "";
+    o.count = functions_of(c, &list);
+    o.functions = list;
+    int rc = check_strict_tools(c, list, o.count, path, err);
+    if (!rc) rc = tool_grammar_compile(&o, &c->grammar, path, err);
+    return rc ? http_error(res, 400, "invalid_value", path[0] ? path : "tools", "%s", err->msg) : 0;
+}
+
+/* what the grammar depends on */
+static void grammar_key(const struct chat *c, struct buf *key) {
+    if (uses_tools(c)) {
+        buf_printf(key, "tools %d %d %d %.*s ", (int)c->form, (int)c->r.tool_choice,
+                   (int)c->r.parallel_tool_calls, STR_ARG(c->r.tool_name));
+        json_write(c->r.tools, key);
+    } else if (c->r.response == RESPONSE_JSON_SCHEMA) {
+        buf_printf(key, "schema %d %.*s ", (int)c->r.schema_strict, STR_ARG(c->r.schema_name));
+        json_write(c->r.schema, key);
+    } else if (c->r.response == RESPONSE_JSON_OBJECT) {
+        buf_z(key, "object");
+    }
+}
+
+static int compile(struct chat *c, struct http_response *res, struct err *err) {
+    struct buf key;
+    int rc = 0;
+    if (uses_tools(c)) c->form = tool_form_of_template(template_source(model_template(c->g.model)));
+    buf_init(&key, CONTENT_MAX);
+    grammar_key(c, &key);
+    if (key.n) c->grammar = grammar_cache_find(c->api->grammars, buf_view(&key));
+    if (key.n && !c->grammar) {
+        if (uses_tools(c))
+            rc = compile_tools(c, res, err);
+        else if (c->r.response == RESPONSE_JSON_SCHEMA)
+            rc = compile_schema(c, res, err);
+        else
+            rc = grammar_json_object(&c->grammar, err);
+        if (!rc && c->grammar) grammar_cache_put(c->api->grammars, buf_view(&key), c->grammar);
+    }
+    buf_release(&key);
+    return rc;
+}
+
+static int open_answer(void *ctx, int64_t index, struct err *err) {
+    struct chat *c = ctx;
+    struct answer *a = &c->answers.list[index];
+    struct choice_options o = {.engine = c->api->engine,
+                               .model = c->g.model,
+                               .sampling = &c->r.sampling,
+                               .index = index,
+                               .keep_special = uses_tools(c),
+                               .request = generation_request(&c->g)};
+    o.request.logprobs = c->r.logprobs;
+    o.request.top = (int)c->r.top_logprobs;
+    if (uses_tools(c)) answer_reads_calls(a, c->form, c->names, c->name_count);
+    int rc = 0;
+    if (c->grammar) rc = generation_filter(&c->g, c->grammar, &o.request.filter, err);
+    if (!rc) rc = choice_open(&a->choice, &o, err);
+    if (rc && o.request.filter.release) o.request.filter.release(o.request.filter.ctx);
+    return rc;
+}
+
+static struct choice *answer_choice(void *ctx, int64_t i) {
+    struct chat *c = ctx;
+    return &c->answers.list[i].choice;
+}
+
+static void list_names(struct chat *c) {
+    struct tool_function *list = NULL;
+    if (!uses_tools(c)) return;
+    c->name_count = functions_of(c, &list);
+    c->names = arena_array(c->req->arena, c->name_count, sizeof *c->names);
+    if (!c->names) c->name_count = 0;
+    for (size_t i = 0; i < c->name_count; i++) c->names[i] = list[i].name;
+}
+
+static void lay_out_answers(struct chat *c) {
+    struct chat_answers *all = &c->answers;
+    list_names(c);
+    id_new("chatcmpl-", all->id);
+    all->created = (int64_t)time(NULL);
+    all->model = c->g.name;
+    all->fingerprint = c->g.fingerprint;
+    all->named_call = c->r.tool_choice == TOOLS_NAMED;
+    all->legacy_call = json_object_get(c->req->json, "functions") != NULL;
+    all->count = c->r.sampling.n;
+    all->list = mem_zalloc((size_t)all->count, sizeof *all->list);
+    for (int64_t i = 0; i < all->count; i++) {
+        buf_init(&all->list[i].content, CONTENT_MAX);
+        if (c->r.logprobs) all->list[i].logprobs = json_array();
+    }
+    c->set = (struct choice_set){
+        .ctx = c, .at = answer_choice, .open = open_answer, .count = all->count};
+}
+
+/* --- waiting --- */
+
+/* What has come within wait_ms; *ret_done: all of it has. */
+static int pump(struct chat *c, int wait_ms, bool *ret_done, struct err *err) {
+    int rc = choices_wait(&c->set, wait_ms, ret_done, err);
+    for (int64_t i = 0; !rc && i < c->set.opened; i++) answer_take(&c->answers.list[i]);
+    return rc;
+}
+
+static void note(const struct chat *c) {
+    int64_t out = 0;
+    for (int64_t i = 0; i < c->answers.count; i++)
+        out += c->answers.list[i].choice.completion_tokens;
+    snprintf(c->req->note, sizeof c->req->note, "model=%.100s in=%lld out=%lld", c->g.name,
+             (long long)c->answers.list[0].choice.prompt_tokens, (long long)out);
+}
+
+static int store(const struct chat *c, const json_t *answer, struct err *err) {
+    struct buf request, response, metadata;
+    if (!c->r.store) return 0;
+    buf_init(&request, SIZE_MAX / 2);
+    buf_init(&response, SIZE_MAX / 2);
+    buf_init(&metadata, SIZE_MAX / 2);
+    json_write(c->req->json, &request);
+    json_write(answer, &response);
+    if (c->r.metadata) json_write(c->r.metadata, &metadata);
+    struct stored_completion row = {.id = c->answers.id,
+                                    .model = c->g.name,
+                                    .request = request.p,
+                                    .response = response.p,
+                                    .metadata = metadata.p,
+                                    .created_at = c->answers.created};
+    int rc = completions_add(c->api->catalog, &row, err);
+    buf_release(&metadata);
+    buf_release(&response);
+    buf_release(&request);
+    return rc;
+}
+
+static int finish(const struct chat *c, json_t **ret, struct err *err) {
+    note(c);
+    *ret = answers_object(&c->answers);
+    int rc = store(c, *ret, err);
+    if (rc) json_decref(*ret);
+    return rc;
+}
+
+/* --- the answer on its way --- */
+
+static enum http_next chunks_next(void *ctx, int wait_ms, struct buf *out) {
+    struct chat *c = ctx;
+    struct err err;
+    json_t *object = NULL;
+    bool done = false, first = !c->opened;
+    c->opened = true;
+    int rc = first ? 0 : pump(c, wait_ms, &done, &err);
+    size_t before = out->n;
+    if (!rc) answers_chunks(&c->answers, c->r.sampling.include_usage, out);
+    if (!rc && done) rc = finish(c, &object, &err);
+    if (rc) {
+        sse_data(out, http_error_object(err_http_status(rc), NULL, NULL, err.msg));
+        return HTTP_END;
+    }
+    if (!done) return out->n > before ? HTTP_MORE : HTTP_WAIT;
+    json_decref(object);
+    if (c->r.sampling.include_usage) answers_usage_chunk(&c->answers, out);
+    sse_done(out);
+    return HTTP_END;
+}
+
+static enum http_next object_next(void *ctx, int wait_ms, struct buf *out) {
+    struct chat *c = ctx;
+    struct err err;
+    json_t *object = NULL;
+    bool done = false;
+    int rc = pump(c, wait_ms, &done, &err);
+    if (!rc && !done) return HTTP_WAIT;
+    if (!rc) rc = finish(c, &object, &err);
+    if (rc) object = http_error_object(err_http_status(rc), NULL, NULL, err.msg);
+    json_write(object, out);
+    json_decref(object);
+    return HTTP_END;
+}
+
+static int answer_object(struct chat *c, struct http_response *res, struct err *err) {
+    time_t begun = time(NULL);
+    bool done = false;
+    json_t *object;
+    while (!done && time(NULL) - begun < HEADERS_AFTER) {
+        int rc = pump(c, 100, &done, err);
+        if (rc) return rc;
+        if (!done && http_client_gone(c->req))
+            return err_set(err, ERR_CANCELLED, "the client has gone");
+    }
+    if (!done) /* headers now, the rest when it is there */
+        return http_stream(res, &(struct http_stream){.next = object_next,
+                                                      .close = chat_close,
+                                                      .ctx = c,
+                                                      .type = "application/json",
+                                                      .idle = " "});
+    int rc = finish(c, &object, err);
+    return rc ? rc : http_json(res, 200, object);
+}
+
+/* --- the handler --- */
+
+static int prepare(struct chat *c, struct http_response *res, struct err *err) {
+    struct reader f;
+    reader_init(&f, c->req->json, err);
+    if (chat_request_read(&f, &c->r))
+        return http_error(res, 400, f.code, f.param[0] ? f.param : NULL, "%s", err->msg);
+    int rc = generation_model(&c->g, c->req, c->r.model, res, err);
+    if (!rc) rc = render(c, err);
+    if (!rc) rc = generation_fits(&c->g, "messages", c->g.prompt.n, c->r.sampling.max_tokens, res);
+    if (!rc) rc = compile(c, res, err);
+    if (!rc) lay_out_answers(c);
+    bool done = false;
+    if (!rc) rc = pump(c, 0, &done, err); /* a full queue shows before headers are out */
+    return rc == ERR_BUSY ? generation_busy(c->req, res) : rc;
+}
+
+static int chat_create(struct http_request *req, struct http_response *res, struct err *err) {
+    struct chat *c = mem_zalloc(1, sizeof *c);
+    c->req = req;
+    c->api = api_of(req);
+    int rc = prepare(c, res, err);
+    if (!rc && c->r.sampling.stream)
+        return http_stream(
+            res, &(struct http_stream){.next = chunks_next, .close = chat_close, .ctx = c});
+    if (!rc) rc = answer_object(c, res, err);
+    if (!res->stream.next) chat_close(c, true);
+    return rc;
+}
+
+const struct http_route chat_routes[] = {
+    {"POST", "/v1/chat/completions", chat_create, .scope = HTTP_INFERENCE, .body = HTTP_JSON}, {0}};

@@ -1,0 +1,122 @@
+#include "api/generation.h"
+
+#include "api/grammar_cache.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "registry/names.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PROMPT_MAX ((size_t)64 << 20)
+
+/* --- the model --- */
+
+static void fingerprint(struct generation *g) {
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    buf_printf(&b, "%s\n%s\n%s", g->path, g->adapter ? g->adapter : "", g->api->path_name);
+    snprintf(g->fingerprint, sizeof g->fingerprint, "fp_%010llx",
+             (unsigned long long)(hash_bytes(b.p, b.n) & 0xFFFFFFFFFF));
+    buf_release(&b);
+}
+
+int generation_model(struct generation *g, struct http_request *req, struct str name,
+                     struct http_response *res, struct err *err) {
+    struct named_model found;
+    *g = (struct generation){.api = api_of(req)};
+    const char *z = arena_strndup(req->arena, name.p, name.n);
+    int rc = z && strlen(z) == name.n ? names_resolve(g->api->catalog, z, req->arena, &found, err)
+                                      : ERR_NOT_FOUND;
+    if (rc == ERR_NOT_FOUND && g->api->default_model)
+        rc = names_resolve(g->api->catalog, g->api->default_model, req->arena, &found, err);
+    if (rc == ERR_NOT_FOUND)
+        return http_error(res, 404, "model_not_found", "model",
+                          "The model `%.*s` does not exist or you do not have access to it.",
+                          (int)(name.n < 100 ? name.n : 100), name.p);
+    if (!rc) rc = engine_model_acquire(g->api->engine, found.path, &g->model, err);
+    if (rc) return rc;
+    g->name = found.id;
+    g->path = found.path;
+    g->adapter = found.adapter;
+    g->context = model_config(g->model)->max_position;
+    g->owner = hash_bytes(req->key, strlen(req->key));
+    fingerprint(g);
+    return 0;
+}
+
+void generation_release(struct generation *g) {
+    if (g->model) engine_model_release(g->api->engine, g->model);
+    token_list_release(&g->prompt);
+    *g = (struct generation){0};
+}
+
+/* --- the prompt --- */
+
+int generation_prompt_chat(struct generation *g, const json_t *vars, struct err *err) {
+    const struct tokenizer *t = model_tokenizer(g->model);
+    struct buf text;
+    buf_init(&text, PROMPT_MAX);
+    g->prompt.n = 0;
+    int rc = template_render_chat(model_template(g->model), vars, tokenizer_special_map(t), true,
+                                  &text, err);
+    if (!rc) rc = tokenizer_encode(t, buf_view(&text), false, &g->prompt, err);
+    buf_release(&text);
+    return rc;
+}
+
+int generation_fits(const struct generation *g, const char *param, int64_t prompt_tokens,
+                    int64_t max_tokens, struct http_response *res) {
+    if (prompt_tokens == 0)
+        return http_error(res, 400, "invalid_value", param, "The prompt has no tokens.");
+    if (prompt_tokens + (max_tokens != 0) <= g->context) return 0;
+    return http_error(res, 400, "context_length_exceeded", param,
+                      "This model's maximum context length is %lld tokens. However, your %s "
+                      "resulted in %lld tokens. Please reduce the length of the %s.",
+                      (long long)g->context, param, (long long)prompt_tokens, param);
+}
+
+struct engine_request generation_request(const struct generation *g) {
+    return (struct engine_request){.model = g->path,
+                                   .adapter = g->adapter,
+                                   .prompt = g->prompt.ids,
+                                   .prompt_count = g->prompt.n,
+                                   .owner = g->owner};
+}
+
+int generation_busy(struct http_request *req, struct http_response *res) {
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%d", engine_retry_after(api_of(req)->engine));
+    http_header_add(req, res, "Retry-After", str_of(seconds));
+    return http_error(res, 429, "rate_limit_exceeded", NULL,
+                      "The queue of requests is full. Please try again in %s s.", seconds);
+}
+
+/* --- grammars --- */
+
+static int filter_mask(void *ctx, uint64_t *allowed, int64_t vocab, struct err *err) {
+    (void)err;
+    grammar_mask(ctx, allowed, vocab);
+    return 0;
+}
+
+static int filter_accept(void *ctx, int32_t id, struct err *err) {
+    if (!grammar_accept(ctx, id))
+        return err_set(err, ERR_INTERNAL, "token %d came where the grammar forbids it", id);
+    return grammar_must_stop(ctx) ? 1 : 0;
+}
+
+static void filter_release(void *ctx) { grammar_state_free(ctx); }
+
+int generation_filter(struct generation *g, struct grammar *grammar, struct engine_filter *ret,
+                      struct err *err) {
+    struct grammar_vocab *vocab = NULL;
+    struct grammar_state *state = NULL;
+    int rc = grammar_cache_vocab(g->api->grammars, g->path, &vocab, err);
+    if (!rc) rc = grammar_state_new(grammar, vocab, &state, err);
+    grammar_vocab_free(vocab);
+    if (rc) return rc;
+    *ret = (struct engine_filter){
+        .ctx = state, .mask = filter_mask, .accept = filter_accept, .release = filter_release};
+    return 0;
+}

@@ -1,0 +1,43 @@
+/* What every request for generated text needs: its model by name, a prompt as ids that fits, and
+ * the way into the engine. Belongs to one request's thread. */
+#ifndef API_GENERATION_H
+#define API_GENERATION_H
+
+#include "api/api.h"
+#include "api/chat_request.h"
+#include "infer/engine.h"
+#include "text/grammar.h"
+
+#define CONTENT_MAX ((size_t)64 << 20) /* bytes of one answer */
+
+struct generation {
+    struct api *api;
+    const struct model *model;
+    const char *name, *path, *adapter; /* in the request's arena; adapter NULL: the base */
+    char fingerprint[24];              /* "fp_...": build, model and kernel path */
+    struct token_list prompt;
+    int64_t context; /* tokens of prompt and answer together */
+    uint64_t owner;
+};
+
+/* Looks the name up and loads the model where it is not loaded. Answers 404 model_not_found. */
+int generation_model(struct generation *g, struct http_request *req, struct str name,
+                     struct http_response *res, struct err *err);
+void generation_release(struct generation *g);
+
+/* The conversation in vars through the model's template; replaces the prompt. */
+int generation_prompt_chat(struct generation *g, const json_t *vars, struct err *err);
+/* A prompt without room for an answer is answered with 400 context_length_exceeded; param names the
+ * field. */
+int generation_fits(const struct generation *g, const char *param, int64_t prompt_tokens,
+                    int64_t max_tokens, struct http_response *res);
+/* model, adapter, prompt, owner */
+struct engine_request generation_request(const struct generation *g);
+/* A filter over a grammar; its ctx holds what it needs and is released by the engine, or by the
+ * caller where the request was not taken. */
+int generation_filter(struct generation *g, struct grammar *grammar, struct engine_filter *ret,
+                      struct err *err);
+/* 429 with Retry-After */
+int generation_busy(struct http_request *req, struct http_response *res);
+
+#endif
