@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#define DEPTH_MAX 256 /* levels of a JSON body */
 #define FORM_BYTES_MAX ((size_t)1 << 20)
 
 void http_request_id(char out[HTTP_REQUEST_ID]) {
@@ -209,6 +210,22 @@ static int body_add(struct http_exchange *x, const char *p, size_t n, struct err
                       "The server holds as much of request bodies as it takes; try again later.");
 }
 
+/* What reads and writes JSON calls itself for each level, and handlers have small stacks. */
+static bool too_deep(struct str text) {
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '"') quoted = !quoted;
+        if (quoted && c == '\\') i++;
+        if (quoted) continue;
+        if (c == '[' || c == '{') depth++;
+        if (c == ']' || c == '}') depth--;
+        if (depth > DEPTH_MAX) return true;
+    }
+    return false;
+}
+
 static int read_json(struct http_exchange *x) {
     struct err err;
     json_t *v = NULL;
@@ -217,6 +234,11 @@ static int read_json(struct http_exchange *x) {
     if (x->body.n == 0)
         return http_error(&x->res, 400, NULL, NULL,
                           "We could not parse the JSON body of your request: the body is empty.");
+    if (too_deep(buf_view(&x->body)))
+        return http_error(&x->res, 400, "invalid_json", NULL,
+                          "We could not parse the JSON body of your request: it is nested deeper "
+                          "than %d levels.",
+                          DEPTH_MAX);
     if (json_read(buf_view(&x->body), "request body", &v, &err))
         return http_error(&x->res, 400, "invalid_json", NULL,
                           "We could not parse the JSON body of your request: %s", err.msg);
