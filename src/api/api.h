@@ -31,8 +31,8 @@ struct api {
 static inline struct api *api_of(const struct http_request *req) { return req->user; }
 
 extern const struct http_route batch_routes[], chat_routes[], completion_routes[], health_routes[],
-    key_routes[], file_routes[], upload_routes[], model_routes[], ftjob_routes[],
-    checkpoint_routes[], completion_store_routes[], old_routes[];
+    file_routes[], upload_routes[], model_routes[], ftjob_routes[], checkpoint_routes[],
+    completion_store_routes[], old_routes[];
 
 /* The keys of docs/serve.md: for http_options.authorize, with a struct api as user. */
 int api_authorize(struct http_request *req, enum http_scope scope, struct http_response *res,

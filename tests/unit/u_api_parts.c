@@ -195,6 +195,24 @@ static void wrong_forms_are_named(void **state) {
     buf_release(&got);
 }
 
+/* --- events of streams --- */
+
+static void events_are_lines(void **state) {
+    (void)state;
+    struct buf out;
+    buf_init(&out, 4096);
+    sse_data(&out, json_pack("{s:s}", "a", "line\nline"));
+    sse_event(&out, "response.created", json_pack("[i]", 1));
+    sse_data(&out, http_error_object(500, NULL, "p", "bad \xff"));
+    sse_done(&out);
+    assert_string_equal(out.p, "data: {\"a\":\"line\\nline\"}\n\n"
+                               "event: response.created\ndata: [1]\n\n"
+                               "data: {\"error\":{\"message\":\"bad \xEF\xBF\xBD\",\"type\":"
+                               "\"server_error\",\"param\":\"p\",\"code\":null}}\n\n"
+                               "data: [DONE]\n\n");
+    buf_release(&out);
+}
+
 /* --- metrics --- */
 
 static void metrics_are_written_for_prometheus(void **state) {
@@ -238,5 +256,5 @@ static void metrics_are_written_for_prometheus(void **state) {
 
 UNIT_TESTS(api_parts, cmocka_unit_test(wrong_fields_are_named), cmocka_unit_test(right_fields_pass),
            cmocka_unit_test(parts_are_the_same_however_cut),
-           cmocka_unit_test(wrong_forms_are_named),
+           cmocka_unit_test(wrong_forms_are_named), cmocka_unit_test(events_are_lines),
            cmocka_unit_test(metrics_are_written_for_prometheus))
