@@ -1,6 +1,7 @@
 /* /v1/models: what names stand for a model here. */
 #include "api/api.h"
 
+#include "infer/engine.h"
 #include "registry/names.h"
 
 static const char *kind_name(enum name_kind kind) {
@@ -54,7 +55,11 @@ static int retrieve(struct http_request *req, struct http_response *res, struct 
 
 static int delete (struct http_request *req, struct http_response *res, struct err *err) {
     const char *name = api_param(req, 0);
-    int rc = name ? names_delete(api_of(req)->catalog, name, err) : ERR_NOT_FOUND;
+    struct api *api = api_of(req);
+    struct named_model m = {0};
+    int rc = name ? names_resolve(api->catalog, name, req->arena, &m, err) : ERR_NOT_FOUND;
+    if (!rc) rc = names_delete(api->catalog, name, err);
+    if (!rc && m.adapter && api->engine) engine_forget(api->engine, m.adapter);
     if (rc == ERR_NOT_FOUND) return api_no_model(name ? name : "", res);
     if (rc == ERR_INVALID) return http_error(res, 403, NULL, "model", "%s", err->msg);
     if (rc) return rc;

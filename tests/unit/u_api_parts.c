@@ -104,6 +104,8 @@ static void right_fields_pass(void **state) {
         struct http_request req = {.json = object(bodies[i])};
         struct fields f = fields_of(&req, &res);
         if (check_all(&f)) fail_msg("%s", res.body.p);
+        assert_true(fields_has(&f, "model"));
+        assert_false(fields_has(&f, "x")); /* null is absent */
         json_decref((json_t *)req.json);
     }
 }
