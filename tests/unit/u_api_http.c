@@ -303,8 +303,8 @@ static void bodies_come_in_every_form(void **state) {
     close(fd);
     /* no body where none is needed, of any type */
     static const char *const headers[] = {"", "Content-Length: 0\r\n",
-                                          "Content-Type: application/x-www-form-urlencoded\r\n"
-                                          "Content-Length: 0\r\n"};
+                                          ("Content-Type: application/x-www-form-urlencoded\r\n"
+                                           "Content-Length: 0\r\n")};
     for (size_t i = 0; i < 3; i++) {
         client_once(port, "POST", "/v1/things/x/cancel", headers[i], NULL, &a);
         assert_int_equal(a.status, 200);
@@ -766,8 +766,8 @@ static void slow_clients_are_cut_off(void **state) {
     struct answer a;
     static const char *const begun[] = {"", "GET /v1/mod",
                                         "GET /v1/models HTTP/1.1\r\nHost: x\r\nX",
-                                        "POST /v1/things HTTP/1.1\r\nHost: x\r\n"
-                                        "Content-Length: 10\r\n\r\n{"};
+                                        ("POST /v1/things HTTP/1.1\r\nHost: x\r\n"
+                                         "Content-Length: 10\r\n\r\n{")};
     int fd[4], idle = client_open(port);
     client_ask(idle, "GET", "/v1/models", "", NULL, &a);
     answer_release(&a);
@@ -897,8 +897,8 @@ static void requests_are_counted(void **state) {
     buf_init(&text, 1 << 20);
     metrics_write(o.metrics, &text);
     static const char *const lines[] = {
-        "attune_http_requests_total{route=\"/v1/models/{model*}\",method=\"GET\",status=\"200\"} "
-        "3\n",
+        ("attune_http_requests_total{route=\"/v1/models/{model*}\",method=\"GET\",status=\"200\"} "
+         "3\n"),
         "attune_http_requests_total{route=\"/v1/things\",method=\"POST\",status=\"400\"} 1\n",
         "attune_http_requests_total{route=\"\",method=\"other\",status=\"404\"} 1\n",
         "attune_http_request_seconds_count{route=\"/v1/models/{model*}\"} 3\n",
