@@ -350,20 +350,18 @@ static int find_batch(struct run *r, bool *ret_found, struct err *err) {
     return rc;
 }
 
-/* cancelled before it began, or while nobody ran it */
-static int end_cancelled(struct api *api, struct err *err) {
+/* What only lacks its last step: cancelled before it began or while nobody ran it; or all is saved,
+ * and the server ended just before it could say so. */
+static int end_all(struct api *api, const char *from, const char *to, struct err *err) {
     struct arena mem;
     struct batch b;
     bool found = true;
     int rc = 0;
     arena_init(&mem, (size_t)16 << 20);
     while (!rc && found) {
-        rc = batches_oldest(api->catalog, "cancelling", &mem, &b, &found, err);
-        struct batch_update u = {.from = "cancelling",
-                                 .to = "cancelled",
-                                 .total = b.total,
-                                 .completed = b.completed,
-                                 .failed = b.failed};
+        rc = batches_oldest(api->catalog, from, &mem, &b, &found, err);
+        struct batch_update u = {
+            .from = from, .to = to, .total = b.total, .completed = b.completed, .failed = b.failed};
         if (!rc && found) rc = batches_update(api->catalog, b.id, &u, err);
     }
     arena_release(&mem);
@@ -374,7 +372,8 @@ int batches_run(struct api *api, const _Atomic int *stop, bool *ret_found, struc
     struct run r = {.api = api, .stop = stop};
     arena_init(&r.mem, (size_t)64 << 20);
     pthread_mutex_init(&r.lock, NULL);
-    int rc = end_cancelled(api, err);
+    int rc = end_all(api, "cancelling", "cancelled", err);
+    if (!rc) rc = end_all(api, "finalizing", "completed", err);
     if (!rc) rc = find_batch(&r, ret_found, err);
     if (!rc && *ret_found) {
         r.endpoint = batch_endpoint(str_of(r.batch.endpoint));

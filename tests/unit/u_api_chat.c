@@ -3,6 +3,7 @@
 #include "api/batch_runner.h"
 #include "api/grammar_cache.h"
 #include "api_fixture.h"
+#include "store/batches.h"
 #include "store/blobs.h"
 #include "store/completions.h"
 #include "store/files.h"
@@ -300,6 +301,39 @@ static void batches_answer_every_line(void **state) {
     stop(&f);
 }
 
+/* a server that was killed between the last two steps */
+static void a_batch_that_is_all_but_completed_is_completed(void **state) {
+    (void)state;
+    static const char *const states[] = {"validating", "in_progress", "finalizing"};
+    struct api_fixture f;
+    struct err err;
+    char body[300], path[200];
+    bool found = true;
+    start(&f);
+    char *file = fixture_file(&f, "b.jsonl", "batch", LINE("a", CHAT_URL, ""));
+    snprintf(body, sizeof body,
+             "{\"input_file_id\":\"%s\",\"endpoint\":\"/v1/chat/completions\","
+             "\"completion_window\":\"24h\"}",
+             file);
+    json_t *made = fixture_ok(&f, "POST", "/v1/batches", "", body);
+    for (int i = 0; i < 2; i++) {
+        struct batch_update u = {
+            .from = states[i], .to = states[i + 1], .total = 1, .completed = 1};
+        int rc = batches_update(f.api.catalog, member_text(made, "id"), &u, &err);
+        if (rc) fail_msg("%s", err.msg);
+    }
+    if (batches_run(&f.api, NULL, &found, &err)) fail_msg("%s", err.msg);
+    assert_false(found); /* nothing is answered again */
+    snprintf(path, sizeof path, "/v1/batches/%s", member_text(made, "id"));
+    json_t *b = fixture_ok(&f, "GET", path, "", NULL);
+    expect_member(b, "status", "\"completed\"");
+    expect_member(b, "request_counts", "{\"total\":1,\"completed\":1,\"failed\":0}");
+    json_decref(made);
+    json_decref(b);
+    free(file);
+    stop(&f);
+}
+
 static void a_repeated_id_fails_the_batch(void **state) {
     (void)state;
     struct api_fixture f;
@@ -320,4 +354,5 @@ UNIT_TESTS(api_chat, cmocka_unit_test(a_stream_adds_up_to_the_answer),
            cmocka_unit_test(what_cannot_be_is_said),
            cmocka_unit_test(what_is_to_be_stored_is_stored), cmocka_unit_test(texts_are_scored),
            cmocka_unit_test(batches_answer_every_line),
+           cmocka_unit_test(a_batch_that_is_all_but_completed_is_completed),
            cmocka_unit_test(a_repeated_id_fails_the_batch))
