@@ -85,12 +85,6 @@ uint32_t build_text(struct automaton *a, uint32_t s, struct str text) {
     return s;
 }
 
-void build_text_to(struct automaton *a, uint32_t s, struct str text, uint32_t to) {
-    s = build_text(a, s, (struct str){text.p, text.n - 1});
-    unsigned last = (unsigned char)text.p[text.n - 1];
-    build_byte(a, s, last, last, to);
-}
-
 uint32_t build_find_edge(const struct automaton *a, uint32_t s, unsigned byte) {
     for (uint32_t e = a->first_edge[s]; e != NO_STATE; e = a->next_edge[e]) {
         const struct edge *x = &a->edges[e];

@@ -71,9 +71,8 @@ void build_empty(struct automaton *a, uint32_t s, uint32_t to);
 void build_call(struct automaton *a, uint32_t s, uint32_t rule, uint32_t to);
 void build_mark(struct automaton *a, uint32_t s, uint32_t mark, uint32_t to);
 uint32_t build_rule(struct automaton *a); /* its start is a new state */
-/* Bytes one behind another from s; the state behind them. build_text_to ends at `to`. */
+/* Bytes one behind another from s; the state behind them. */
 uint32_t build_text(struct automaton *a, uint32_t s, struct str text);
-void build_text_to(struct automaton *a, uint32_t s, struct str text, uint32_t to);
 /* The same, sharing edges that are there already: a tree of texts. */
 uint32_t build_branch(struct automaton *a, uint32_t s, unsigned byte);
 /* s, then at most one space; the state behind. */

@@ -91,8 +91,6 @@ void tool_parser_free(struct tool_parser *p) {
     mem_free(p);
 }
 
-int tool_parser_calls(const struct tool_parser *p) { return p->calls; }
-
 /* --- out -----------------------------------------------------------------------------------------
  */
 
