@@ -38,7 +38,7 @@ struct run {
     pthread_mutex_t lock; /* what follows */
     struct blob_writer *output, *errors;
     int64_t next, completed, failed, since_noted;
-    int64_t prompt_tokens, completion_tokens;
+    int64_t prompt_tokens, completion_tokens, cached_tokens;
     bool cancelled, expired, broken;
     struct err err; /* where broken */
 };
@@ -183,6 +183,8 @@ static void write_answer(struct run *r, const struct line *line, struct http_cal
     const json_t *usage = json_object_get(got->body, "usage");
     r->prompt_tokens += json_integer_value(json_object_get(usage, "prompt_tokens"));
     r->completion_tokens += json_integer_value(json_object_get(usage, "completion_tokens"));
+    const json_t *details = json_object_get(usage, "prompt_tokens_details");
+    r->cached_tokens += json_integer_value(json_object_get(details, "cached_tokens"));
     *(good ? &r->completed : &r->failed) += 1;
     buf_release(&b);
     json_decref(v);
@@ -269,11 +271,13 @@ static int save(struct run *r, struct blob_writer *w, const char *what, const ch
 }
 
 static int finish(struct run *r, struct err *err) {
-    char usage[160];
+    char usage[256]; /* nothing here reasons */
     snprintf(usage, sizeof usage,
-             "{\"input_tokens\":%lld,\"output_tokens\":%lld,\"total_tokens\":%lld}",
-             (long long)r->prompt_tokens, (long long)r->completion_tokens,
-             (long long)(r->prompt_tokens + r->completion_tokens));
+             "{\"input_tokens\":%lld,\"input_tokens_details\":{\"cached_tokens\":%lld},"
+             "\"output_tokens\":%lld,\"output_tokens_details\":{\"reasoning_tokens\":0},"
+             "\"total_tokens\":%lld}",
+             (long long)r->prompt_tokens, (long long)r->cached_tokens,
+             (long long)r->completion_tokens, (long long)(r->prompt_tokens + r->completion_tokens));
     struct batch_update u = {.from = "in_progress",
                              .to = r->expired ? "expired" : "finalizing",
                              .total = r->count,

@@ -283,6 +283,10 @@ static void batches_answer_every_line(void **state) {
                                   LINE("c", CHAT_URL, ",\"n\":0") LINE("d", CHAT_URL, ""));
     expect_member(b, "status", "\"completed\"");
     expect_member(b, "request_counts", "{\"total\":4,\"completed\":2,\"failed\":2}");
+    json_t *usage = json_object_get(b, "usage");
+    assert_non_null(
+        json_object_get(json_object_get(usage, "input_tokens_details"), "cached_tokens"));
+    expect_member(usage, "output_tokens_details", "{\"reasoning_tokens\":0}");
     json_t *alone = chat(&f, "{" GREEDY "}");
     snprintf(path, sizeof path, "/v1/files/%s/content", member_text(b, "output_file_id"));
     client_once(f.port, "GET", path, "", NULL, &a);
