@@ -133,8 +133,9 @@ static int form_check(struct http_request *req, struct http_response *res) {
         size_t k = 0;
         while (k < 3 && !str_is(name, known[k])) k++;
         if (k < 3) continue;
-        return http_error(res, 400, "unknown_parameter", NULL, "Unknown parameter: '%.*s'.",
-                          name.n > 80 ? 80 : (int)name.n, name.p);
+        char param[81];
+        snprintf(param, sizeof param, "%.*s", name.n > 80 ? 80 : (int)name.n, name.p);
+        return http_error(res, 400, "unknown_parameter", param, "Unknown parameter: '%s'.", param);
     }
     return api_purpose_check(http_form(req, "purpose"), res);
 }

@@ -67,7 +67,7 @@ static void wrong_files_are_named_at_once(void **state) {
         {"t.jsonl", "", ROW, "", "missing_required_parameter", "purpose", "'purpose'"},
         {"t.jsonl", "fine-tune", ROW,
          "--bnd\r\nContent-Disposition: form-data; name=\"purpos\"\r\n\r\nx\r\n",
-         "unknown_parameter", NULL, "'purpos'"},
+         "unknown_parameter", "purpos", "'purpos'"},
         {"t.jsonl", "user_data", ROW,
          "--bnd\r\nContent-Disposition: form-data; name=\"expires_after[seconds]\"\r\n\r\n9999\r\n",
          "invalid_value", "expires_after.anchor", "created_at"},
