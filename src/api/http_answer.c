@@ -97,10 +97,6 @@ static const char *type_of(int status) {
     return status >= 500 ? "server_error" : "invalid_request_error";
 }
 
-static void put_str_or_null(json_t *o, const char *key, const char *value) {
-    json_object_set_new(o, key, value ? json_string(value) : json_null());
-}
-
 /* any bytes as a JSON string: what is no UTF-8 is replaced */
 static json_t *any_string(const char *z) {
     json_t *v = json_string(z), *whole = NULL;
@@ -112,6 +108,10 @@ static json_t *any_string(const char *z) {
     if (json_read(buf_view(&b), "message", &whole, &err)) whole = json_string("");
     buf_release(&b);
     return whole;
+}
+
+static void put_str_or_null(json_t *o, const char *key, const char *value) {
+    json_object_set_new(o, key, value ? any_string(value) : json_null());
 }
 
 json_t *http_error_object(int status, const char *code, const char *param, const char *message) {
