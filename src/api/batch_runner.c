@@ -190,10 +190,8 @@ static void write_answer(struct run *r, const struct line *line, struct http_cal
     json_decref(v);
 }
 
-/* How far it is, and whether it is still wanted. */
+/* How far it is. Where it is not in progress any more, `wanted` finds that before the next line. */
 static void note(struct run *r) {
-    struct batch now;
-    struct arena mem;
     struct batch_update u = {.from = "in_progress",
                              .to = "in_progress",
                              .total = r->count,
@@ -201,12 +199,7 @@ static void note(struct run *r) {
                              .failed = r->failed};
     r->since_noted = 0;
     int rc = batches_update(r->api->catalog, r->batch.id, &u, &r->err);
-    arena_init(&mem, (size_t)1 << 20);
-    if (rc == ERR_CANCELLED) rc = batches_get(r->api->catalog, r->batch.id, &mem, &now, &r->err);
-    if (!rc && strcmp(now.status, "cancelling") == 0) r->cancelled = true;
-    if (rc) r->broken = true;
-    if (r->batch.expires_at && clock_unix() >= r->batch.expires_at) r->expired = true;
-    arena_release(&mem);
+    if (rc && rc != ERR_CANCELLED) r->broken = true;
 }
 
 static bool wanted(struct run *r) {

@@ -305,6 +305,26 @@ static void batches_answer_every_line(void **state) {
     stop(&f);
 }
 
+/* more lines than there are between two notes of how far it is */
+static void a_long_batch_is_counted(void **state) {
+    (void)state;
+    struct api_fixture f;
+    struct buf lines;
+    start(&f);
+    buf_init(&lines, 1 << 20);
+    for (int i = 0; i < 130; i++)
+        buf_printf(&lines,
+                   "{\"custom_id\":\"%d\",\"method\":\"POST\",\"url\":\"" CHAT_URL
+                   "\",\"body\":{" ASK ",\"n\":0}}\n",
+                   i);
+    json_t *b = batch_run(&f, lines.p);
+    expect_member(b, "status", "\"completed\"");
+    expect_member(b, "request_counts", "{\"total\":130,\"completed\":0,\"failed\":130}");
+    json_decref(b);
+    buf_release(&lines);
+    stop(&f);
+}
+
 /* a server that was killed between the last two steps */
 static void a_batch_that_is_all_but_completed_is_completed(void **state) {
     (void)state;
@@ -357,6 +377,6 @@ UNIT_TESTS(api_chat, cmocka_unit_test(a_stream_adds_up_to_the_answer),
            cmocka_unit_test(a_call_that_is_demanded_comes),
            cmocka_unit_test(what_cannot_be_is_said),
            cmocka_unit_test(what_is_to_be_stored_is_stored), cmocka_unit_test(texts_are_scored),
-           cmocka_unit_test(batches_answer_every_line),
+           cmocka_unit_test(batches_answer_every_line), cmocka_unit_test(a_long_batch_is_counted),
            cmocka_unit_test(a_batch_that_is_all_but_completed_is_completed),
            cmocka_unit_test(a_repeated_id_fails_the_batch))
