@@ -261,8 +261,13 @@ static unsigned edge_height(const struct heights *x, const struct edge *e) {
         if (to == NO_HEIGHT || called == NO_HEIGHT) return NO_HEIGHT;
         if (!x->a->states[e->target].leaf) called++;
         return called > to ? called : to;
-    default: return to;
+    case EDGE_MARK:
+        if (x->v && tokenizer_find(x->v->tokenizer, str_of(x->a->marks[e->arg].text)) < 0)
+            return NO_HEIGHT;
+        return to;
+    case EDGE_EMPTY: return to;
     }
+    return NO_HEIGHT;
 }
 
 static unsigned state_height(const struct heights *x, uint32_t s) {

@@ -102,6 +102,7 @@ struct chars {
     struct char_edge *edges; /* of a row: rising, not touching */
     uint32_t row_count, edge_count;
     size_t row_cap, edge_cap;
+    uint64_t work; /* what making it took, in steps */
 };
 #define CHARS_ROWS_MAX 20000
 #define CHARS_EDGES_MAX 400000

@@ -13,6 +13,7 @@
 #define CHOICES_MAX 100 /* anyOf in anyOf in ... */
 #define COMPARISONS_MAX 2000
 #define VALUE_DEPTH_MAX 64
+#define WORK_MAX 200000000 /* steps for the patterns of one schema */
 
 /* --- sets ----------------------------------------------------------------------------------------
  */
@@ -447,10 +448,13 @@ static int narrow(struct schemas *s, uint32_t part, const char *keyword, struct 
     const json_t *v = json_object_get(s->parts[part].schema, keyword);
     struct chars one, both;
     if (!v) return 0;
+    if (s->work > WORK_MAX)
+        return part_error(s, part, keyword, err, ERR_LIMIT, "the schema's patterns need too long");
     int rc = *keyword == 'p' ? chars_pattern(json_str(v), &one, err)
                              : chars_format(json_str(v), &one, err);
     if (rc == ERR_NOT_FOUND) rc = err->code = ERR_UNSUPPORTED;
     if (rc) return part_wrap(s, part, keyword, err);
+    s->work += one.work + 1000 + 10 * (uint64_t)one.edge_count;
     if (!*any) {
         *ret = one;
         *any = true;

@@ -13,6 +13,7 @@
 #define REPEAT_MAX 10000
 #define ROWS_MAX 4000
 #define SETS_MAX 50000 /* ranges */
+#define WORK_MAX 50000000
 
 struct range {
     uint32_t lo, hi;
@@ -586,6 +587,12 @@ static void collect_bounds(struct subsets *x, struct subset row) {
         }
     }
     qsort(x->bounds, x->bound_count, sizeof *x->bounds, compare_u32);
+    uint32_t n = 1;
+    for (uint32_t i = 1; i < x->bound_count; i++)
+        if (x->bounds[i] != x->bounds[n - 1]) x->bounds[n++] = x->bounds[i];
+    x->out->work += 10 * (uint64_t)x->bound_count + (uint64_t)n * row.count;
+    x->bound_count = n;
+    if (x->out->work > WORK_MAX) refuse(x->p, ERR_LIMIT, "too much work");
 }
 
 static bool accepts(struct subsets *x, struct subset row, bool begin) {
@@ -603,9 +610,9 @@ static void expand(struct subsets *x, uint32_t r) {
     }
     chars_row(x->out, accepts(x, row, r == 0));
     collect_bounds(x, row);
-    for (uint32_t b = 0; b + 1 < x->bound_count; b++) {
+    for (uint32_t b = 0; b + 1 < x->bound_count && !x->p->rc; b++) {
         uint32_t lo = x->bounds[b], hi = x->bounds[b + 1] - 1;
-        if (lo == x->bounds[b + 1] || lo < 1 || lo > 0x10FFFF) continue;
+        if (lo < 1 || lo > 0x10FFFF) continue;
         start_list(x);
         for (uint32_t i = 0; i < row.count; i++) {
             const struct step *s = &x->p->steps[x->members[row.first + i]];

@@ -73,6 +73,7 @@ struct schemas {
     uint32_t checked, built;                            /* parts and sets that are done */
     uint32_t plain_string, plain_number, plain_integer; /* rules; NO_STATE: not yet made */
     uint32_t case_count;                                /* of all sets */
+    uint64_t work;                                      /* spent on patterns */
     char path[GRAMMAR_PATH_MAX];
 };
 

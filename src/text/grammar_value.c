@@ -32,16 +32,16 @@ static uint32_t branch_string(struct automaton *a, uint32_t at, struct str text)
     return at;
 }
 
-static uint32_t branch_value(struct automaton *a, uint32_t at, const json_t *v, int depth);
+static uint32_t branch_value(struct automaton *a, uint32_t at, const json_t *v);
 
-static uint32_t branch_container(struct automaton *a, uint32_t at, const json_t *v, int depth) {
+static uint32_t branch_container(struct automaton *a, uint32_t at, const json_t *v) {
     bool first = true, array = json_is_array(v);
     const char *name;
     json_t *e;
     at = build_branch(a, at, array ? '[' : '{');
     for (size_t i = 0; array && i < json_array_size(v); i++, first = false) {
         if (!first) at = build_space(a, build_branch(a, at, ','));
-        at = branch_value(a, at, json_array_get(v, i), depth + 1);
+        at = branch_value(a, at, json_array_get(v, i));
     }
     if (!array) {
         json_object_foreach((json_t *)v, name, e) {
@@ -49,21 +49,18 @@ static uint32_t branch_container(struct automaton *a, uint32_t at, const json_t 
             first = false;
             at = branch_string(a, at, str_of(name));
             at = build_space(a, build_branch(a, at, ':'));
-            at = branch_value(a, at, e, depth + 1);
+            at = branch_value(a, at, e);
         }
     }
     return build_branch(a, at, array ? ']' : '}');
 }
 
 /* the text of a value as a branch of the tree from `at` on */
-static uint32_t branch_value(struct automaton *a, uint32_t at, const json_t *v, int depth) {
+static uint32_t branch_value(struct automaton *a, uint32_t at, const json_t *v) {
     struct buf b;
-    if (a->over || depth > VALUE_DEPTH_MAX) {
-        a->over = true;
-        return 0;
-    }
+    if (a->over) return 0;
     if (json_is_string(v)) return branch_string(a, at, json_str(v));
-    if (json_is_array(v) || json_is_object(v)) return branch_container(a, at, v, depth);
+    if (json_is_array(v) || json_is_object(v)) return branch_container(a, at, v);
     buf_init(&b, 1024);
     if (json_is_number(v))
         number_spell(&b, v);
@@ -75,7 +72,17 @@ static uint32_t branch_value(struct automaton *a, uint32_t at, const json_t *v, 
 }
 
 static void put_value(struct builder *b, const json_t *v) {
-    build_empty(b->a, branch_value(b->a, b->start, v, 0), b->end);
+    build_empty(b->a, branch_value(b->a, b->start, v), b->end);
+}
+
+static bool is_deep(const json_t *v, int depth) {
+    const char *name;
+    json_t *e;
+    bool deep = depth > VALUE_DEPTH_MAX;
+    for (size_t i = 0; i < json_array_size(v) && !deep; i++)
+        deep = is_deep(json_array_get(v, i), depth + 1);
+    json_object_foreach((json_t *)v, name, e) if (!deep) deep = is_deep(e, depth + 1);
+    return deep;
 }
 
 /* Of the listed values those that the other keywords allow. */
@@ -85,6 +92,9 @@ static int put_values(struct builder *b, const struct conj *c) {
         bool ok = true;
         struct conj others = *c;
         others.has_values = false;
+        if (is_deep(c->values[i], 0))
+            return err_set(b->err, ERR_LIMIT,
+                           "a value of enum or const is nested more than %d deep", VALUE_DEPTH_MAX);
         rc = conj_allows(b->s, &others, c->values[i], 0, &ok, b->err);
         if (!rc && ok) put_value(b, c->values[i]);
     }

@@ -19,10 +19,12 @@ static struct grammar_vocab *vocabulary(struct tokenizer **ret) {
                                         "null", ",\"", "\\u00", "\xC3\xA9"};
     static struct str tokens[256 + 1 + 16];
     static int32_t types[256 + 1 + 16];
+    static float scores[256 + 1 + 16];
     static char names[256][8];
     struct tokenizer_vocab v = {.model = STR_LIT("llama"),
                                 .tokens = tokens,
                                 .types = types,
+                                .scores = scores,
                                 .count = 257 + 16,
                                 .bos = -1,
                                 .eos = 256,

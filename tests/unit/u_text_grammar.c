@@ -166,6 +166,12 @@ static const struct {
     {"{\"type\":\"array\",\"maxItems\":1000000}", "schema", "at most", ERR_LIMIT},
     {"{\"type\":\"string\",\"pattern\":\"(a|b)*a(a|b){20}\"}", "schema.pattern", "too many",
      ERR_LIMIT},
+    {"{\"pattern\":\"^(\\\\p{L}?){3000}$\"}", "schema.pattern", "too m", ERR_LIMIT},
+    {"{\"pattern\":\"((x{1000}){1000}){1000}\"}", "schema.pattern", "too many", ERR_LIMIT},
+    {"{\"allOf\":[{\"anyOf\":[{},{},{},{},{},{}]},{\"anyOf\":[{},{},{},{},{},{}]},{\"anyOf\":[{},{}"
+     ",{"
+     "},{},{},{}]},{\"anyOf\":[{},{},{},{},{},{}]},{\"anyOf\":[{},{},{},{},{},{}]}]}",
+     "schema", "combinations", ERR_LIMIT},
     {"{\"type\":\"integer\",\"multipleOf\":0}", "schema.multipleOf", "greater than 0", ERR_INVALID},
     {"{\"type\":\"object\",\"minProperties\":2}", "schema", "minProperties", ERR_UNSUPPORTED},
     {"[]", "schema", "an object or a boolean", ERR_INVALID},

@@ -12,6 +12,7 @@
 #include "text/tokenizer.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -410,7 +411,7 @@ static void walk_many(const char *dir, int schemas, int walks, int compare) {
 
 static void walks_give_valid_json(void **state) {
     (void)state;
-    walk_many("models/starter", 300, 3, 0);
+    walk_many("models/starter", 1000, 1, 0);
 }
 
 static void walks_with_other_vocabularies(void **state) {
@@ -425,6 +426,139 @@ static void masks_are_what_the_automaton_accepts(void **state) {
     walk_many("models/starter", 40, 1, 5);
 }
 
+/* --- threads, poor vocabularies ------------------------------------------------------------------
+ */
+
+struct worker {
+    const struct vocab *v;
+    struct grammar *g;
+    uint64_t seed;
+    struct buf text;
+};
+
+static void *work(void *ctx) {
+    struct worker *w = ctx;
+    struct rng r;
+    rng_init(&r, w->seed);
+    walk(&r, w->v, w->g, 0, &w->text);
+    return NULL;
+}
+
+static json_t *read_schema(const char *text) {
+    struct err err;
+    json_t *v;
+    if (json_read(str_of(text), "schema", &v, &err)) fail_msg("%s", err.msg);
+    return v;
+}
+
+/* Walks of one grammar at the same time give what they give alone. */
+static void threads_share_a_grammar(void **state) {
+    (void)state;
+    struct vocab v;
+    struct err err;
+    struct worker alone[4], together[4];
+    pthread_t threads[4];
+    struct grammar *g[2];
+    assert_true(open_vocab("models/starter", &v));
+    json_t *schema =
+        read_schema("{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{"
+                    "\"a\":{\"type\":\"string\"},\"b\":{\"$ref\":\"#\"}}}}");
+    for (int i = 0; i < 2; i++)
+        if (grammar_compile(schema, NULL, &g[i], NULL, &err)) fail_msg("%s", err.msg);
+    for (int i = 0; i < 4; i++) {
+        alone[i] = (struct worker){&v, g[0], (uint64_t)i + 1, {0}};
+        together[i] = (struct worker){&v, g[1], (uint64_t)i + 1, {0}};
+        buf_init(&alone[i].text, 1 << 20);
+        buf_init(&together[i].text, 1 << 20);
+        work(&alone[i]);
+    }
+    for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, work, &together[i]);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(alone[i].text.n > 0);
+        assert_true(str_eq(buf_view(&alone[i].text), buf_view(&together[i].text)));
+        buf_release(&alone[i].text);
+        buf_release(&together[i].text);
+    }
+    json_decref(schema);
+    grammar_free(g[0]);
+    grammar_free(g[1]);
+    close_vocab(&v);
+}
+
+/* A vocabulary of whole words and few bytes: é is a token, its second byte is not, nor is 7. */
+static void open_poor_vocab(struct vocab *ret) {
+    static const char *const words[] = {"{\"", "\":",      "a",  "b",     "1", "2",
+                                        "\"",  "{",        "}",  ":",     ",", "[",
+                                        "]",   "\xC3\xA9", "17", "\"7\"", "-", "0"};
+    enum { WORDS = sizeof words / sizeof *words };
+    static struct str tokens[WORDS + 2];
+    static int32_t types[WORDS + 2];
+    static float scores[WORDS + 2];
+    struct tokenizer_vocab v = {.model = STR_LIT("llama"),
+                                .tokens = tokens,
+                                .types = types,
+                                .scores = scores,
+                                .count = WORDS + 2,
+                                .bos = -1,
+                                .eos = WORDS,
+                                .unk = -1};
+    struct err err;
+    for (int i = 0; i < WORDS; i++) {
+        tokens[i] = str_of(words[i]);
+        types[i] = 1;
+    }
+    tokens[WORDS] = STR_LIT("</s>");
+    types[WORDS] = 3;
+    tokens[WORDS + 1] = STR_LIT("<0xC3>"); /* the first byte alone leads nowhere */
+    types[WORDS + 1] = 6;
+    *ret = (struct vocab){.stop = WORDS, .size = WORDS + 2};
+    if (tokenizer_from_vocab(&v, "poor", &ret->tokenizer, &err)) fail_msg("%s", err.msg);
+    if (grammar_vocab_new(ret->tokenizer, &ret->stop, 1, &ret->v, &err)) fail_msg("%s", err.msg);
+}
+
+static void a_poor_vocabulary_is_never_led_into_a_dead_end(void **state) {
+    (void)state;
+    static const struct {
+        const char *schema;
+        bool ok;
+    } cases[] = {
+        {"{\"enum\":[\"\xC3\xA9\",\"a7\"]}", true}, /* "a7" can be begun but not ended */
+        {"{\"enum\":[\"a7\",\"b7b\"]}", false},
+        {"{\"type\":\"string\",\"maxLength\":3}", true},
+        {"{\"type\":\"string\",\"pattern\":\"^(a\xC3\xA9|\xC3\xA8)+$\"}", true},
+        /* 17 is a token, but only bytes and whole characters count as a way out */
+        {"{\"type\":\"integer\",\"minimum\":15,\"maximum\":19}", false},
+        {"{\"type\":\"array\",\"items\":{\"enum\":[\"ab\",\"7\",1]},\"maxItems\":3}", true},
+        {"{\"type\":\"object\",\"properties\":{\"7\":{}},\"required\":[\"7\"]}", false},
+    };
+    struct vocab v;
+    struct rng r;
+    rng_init(&r, unit_seed());
+    open_poor_vocab(&v);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct grammar *g;
+        struct grammar_state *s = NULL;
+        struct err err;
+        json_t *schema = read_schema(cases[i].schema);
+        if (grammar_compile(schema, NULL, &g, NULL, &err)) fail_msg("%s", err.msg);
+        int rc = grammar_state_new(g, v.v, &s, &err);
+        grammar_state_free(s);
+        if (!rc != cases[i].ok) fail_msg("%s: %d %s", cases[i].schema, rc, rc ? err.msg : "");
+        for (int k = 0; !rc && k < 50; k++) {
+            struct buf text;
+            buf_init(&text, 1 << 16);
+            if (walk(&r, &v, g, 1, &text)) check_text(schema, g, buf_view(&text));
+            buf_release(&text);
+        }
+        json_decref(schema);
+        grammar_free(g);
+    }
+    close_vocab(&v);
+}
+
 UNIT_TESTS(text_grammar_tokens, cmocka_unit_test(walks_give_valid_json),
            cmocka_unit_test(walks_with_other_vocabularies),
-           cmocka_unit_test(masks_are_what_the_automaton_accepts))
+           cmocka_unit_test(masks_are_what_the_automaton_accepts),
+           cmocka_unit_test(threads_share_a_grammar),
+           cmocka_unit_test(a_poor_vocabulary_is_never_led_into_a_dead_end))
