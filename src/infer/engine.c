@@ -46,7 +46,7 @@ static bool take_arrivals(struct engine *e) {
     size_t n = e->arrival_count;
     mem_grow((void **)&e->waiting, &e->waiting_cap, e->waiting_count + n,
              sizeof(struct engine_stream *));
-    memcpy(e->waiting + e->waiting_count, e->arrivals, n * sizeof(struct engine_stream *));
+    if (n) memcpy(e->waiting + e->waiting_count, e->arrivals, n * sizeof(struct engine_stream *));
     e->waiting_count += n;
     e->arrival_count = 0;
     bool go_on = !e->stop;

@@ -668,6 +668,18 @@ static void what_is_forgotten_is_loaded_anew(void **state) {
     mem_free(dir);
 }
 
+/* models come and go, and nothing was ever asked */
+static void an_engine_without_requests_ends(void **state) {
+    (void)state;
+    struct engine *e = open_engine((struct engine_options){.threads = 1});
+    const struct model *m;
+    struct err err;
+    if (engine_model_acquire(e, LLAMA, &m, &err)) fail_msg("%s", err.msg);
+    engine_model_release(e, m);
+    engine_forget(e, LLAMA);
+    engine_close(e);
+}
+
 static void requests_that_cannot_be_met_are_refused(void **state) {
     (void)state;
     struct engine *e = open_engine((struct engine_options){.threads = 1, .context_max = 150});
@@ -826,6 +838,7 @@ UNIT_TESTS(infer_engine, cmocka_unit_test(tokens_are_the_same_alone_and_in_any_c
            cmocka_unit_test(a_flood_does_not_starve_another_owner),
            cmocka_unit_test(stopping_ends_all), cmocka_unit_test(a_damaged_adapter_fails_alone),
            cmocka_unit_test(what_is_forgotten_is_loaded_anew),
+           cmocka_unit_test(an_engine_without_requests_ends),
            cmocka_unit_test(requests_that_cannot_be_met_are_refused),
            cmocka_unit_test(memory_bounds_models_and_requests),
            cmocka_unit_test(many_threads_get_their_own_tokens))
