@@ -17,7 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define HTTP_STACK ((size_t)1 << 20)
+#define HTTP_STACK ((size_t)4 << 20) /* a template may recurse for most of one */
 #define HTTP_DRAIN_MAX                                                                             \
     ((int64_t)1 << 30)     /* of a body that nobody wants, so that the client reads */
 #define HTTP_JSON_SHARES 4 /* all JSON bodies together hold this many times json_max */
