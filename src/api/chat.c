@@ -318,9 +318,8 @@ static int answer_object(struct chat *c, struct http_response *res, struct err *
 
 static int prepare(struct chat *c, struct http_response *res, struct err *err) {
     struct reader f;
-    reader_init(&f, c->req->json, err);
-    if (chat_request_read(&f, &c->r))
-        return http_error(res, 400, f.code, f.param[0] ? f.param : NULL, "%s", err->msg);
+    reader_init(&f, c->req->json, res);
+    if (chat_request_read(&f, &c->r)) return f.rc;
     int rc = generation_model(&c->g, c->req, c->r.model, res, err);
     if (!rc) rc = render(c, err);
     if (!rc) rc = generation_fits(&c->g, "messages", c->g.prompt.n, c->r.sampling.max_tokens, res);

@@ -237,7 +237,7 @@ static void check_name(struct reader *f, const char *key, struct str *ret) {
     reader_require(f, key);
     if (reader_str(f, key, ret) && !name_is_good(*ret))
         reader_bad(f, key, "invalid_value",
-                   "Invalid '%s.%s': expected 1 to 64 letters, digits, '_' or '-'.", f->where, key);
+                   "Invalid '%s.%s': expected 1 to 64 letters, digits, '_' or '-'.", f->f.at, key);
 }
 
 static void check_tool(struct reader *f, const json_t *tool) {
@@ -261,7 +261,7 @@ static void read_tools(struct reader *f, struct chat_request *r) {
         reader_bad(f, tools ? "tools" : "functions", "array_above_max_length",
                    "Invalid 'tools': array too long. Expected at most %d elements.", TOOLS_MAX);
     if (f->rc) return;
-    r->tools = conversation_tools(f->object);
+    r->tools = conversation_tools(f->f.o);
     size_t i;
     const json_t *tool;
     json_array_foreach(r->tools, i, tool) {

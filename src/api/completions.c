@@ -399,9 +399,9 @@ static int prepare(struct completion *c, struct http_response *res, struct err *
     struct reader f;
     struct str model = {0};
     bool done;
-    reader_init(&f, c->req->json, err);
+    reader_init(&f, c->req->json, res);
     read_fields(c, &f, &model);
-    if (f.rc) return http_error(res, 400, f.code, f.param[0] ? f.param : NULL, "%s", err->msg);
+    if (f.rc) return f.rc;
     int rc = generation_model(&c->g, c->req, model, res, err);
     if (!rc && read_prompts(c, err))
         rc = http_error(res, 400, "invalid_value", "prompt", "%s", err->msg);

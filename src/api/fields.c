@@ -21,7 +21,7 @@ int fields_wrong(const struct fields *f, const char *key, const char *code, cons
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    return http_error(f->res, 400, code, path, "%s", message);
+    return http_error(f->res, 400, code, path[0] ? path : NULL, "%s", message);
 }
 
 static const json_t *member(const struct fields *f, const char *key) {

@@ -2,6 +2,8 @@
 
 #include "api/chat_request.h"
 
+#include <string.h>
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define HI "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define ASK "\"model\":\"m\"," HI
@@ -21,10 +23,10 @@ static void reads_what_was_asked(void **state) {
         "\"stream\":true,\"stream_options\":{\"include_usage\":true},\"logprobs\":true,"
         "\"top_logprobs\":20,\"store\":true,\"metadata\":{\"a\":\"b\"},\"audio\":null,"
         "\"service_tier\":\"auto\",\"something_new\":{}}");
-    struct err err;
+    struct http_response res = {0};
     struct reader f;
     struct chat_request r;
-    reader_init(&f, body, &err);
+    reader_init(&f, body, &res);
     assert_int_equal(chat_request_read(&f, &r), 0);
     assert_true(str_is(r.model, "m"));
     assert_int_equal(json_array_size(r.messages), 1);
@@ -63,11 +65,11 @@ static void reads_tools_in_both_spellings(void **state) {
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         json_t *body = body_of(cases[i].body);
-        struct err err;
+        struct http_response res = {0};
         struct reader f;
         struct chat_request r;
-        reader_init(&f, body, &err);
-        if (chat_request_read(&f, &r)) fail_msg("%s: %s", cases[i].body, err.msg);
+        reader_init(&f, body, &res);
+        if (chat_request_read(&f, &r)) fail_msg("%s: %s", cases[i].body, res.body.p);
         assert_int_equal(r.tool_choice, cases[i].choice);
         if (r.tool_choice == TOOLS_NAMED) assert_true(str_is(r.tool_name, "f"));
         chat_request_release(&r);
@@ -78,6 +80,12 @@ static void reads_tools_in_both_spellings(void **state) {
 #define CALL                                                                                       \
     "{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":{"  \
     "\"name\":\"f\",\"arguments\":\"{}\"}}]}"
+
+static void expect(const json_t *error, const char *key, const char *want, const char *body) {
+    const char *got = json_string_value(json_object_get(error, key));
+    if (want ? !got || strcmp(got, want) != 0 : got != NULL)
+        fail_msg("%s: %s is \"%s\"", body, key, got ? got : "null");
+}
 
 static void names_what_is_wrong(void **state) {
     (void)state;
@@ -128,14 +136,17 @@ static void names_what_is_wrong(void **state) {
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         json_t *body = body_of(cases[i].body);
-        struct err err;
+        struct http_response res = {0};
         struct reader f;
         struct chat_request r;
-        reader_init(&f, body, &err);
+        reader_init(&f, body, &res);
         if (!chat_request_read(&f, &r)) fail_msg("accepted: %s", cases[i].body);
-        assert_string_equal(f.param, cases[i].param);
-        if (!cases[i].code) assert_null(f.code);
-        if (cases[i].code) assert_string_equal(f.code, cases[i].code);
+        json_t *answer = body_of(res.body.p), *e = json_object_get(answer, "error");
+        expect(e, "param", cases[i].param[0] ? cases[i].param : NULL, cases[i].body);
+        expect(e, "code", cases[i].code, cases[i].body);
+        assert_int_equal(res.status, 400);
+        json_decref(answer);
+        buf_release(&res.body);
         json_decref(body);
     }
 }
