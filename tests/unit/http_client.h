@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CLIENT_WAIT_MS 20000
+#define CLIENT_WAIT_MS 120000
 
 struct answer {
     int status;
