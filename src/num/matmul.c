@@ -37,6 +37,7 @@ struct job {
 
 struct tile {
     int64_t i0, rows, j0, cols;
+    int64_t end; /* columns that this thread goes on to end here; at least j0 + cols */
 };
 
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -80,8 +81,8 @@ static void tiles_run(struct job *job, void (*fn)(void *, int64_t)) {
 static struct tile tile_at(const struct job *job, int64_t item) {
     int64_t i0 = item % job->row_tiles * job->tile_rows;
     int64_t j0 = item / job->row_tiles * job->tile_cols;
-    return (struct tile){i0, min_of(job->tile_rows, job->mm->m - i0), j0,
-                         min_of(job->tile_cols, job->mm->n - j0)};
+    int64_t cols = min_of(job->tile_cols, job->mm->n - j0);
+    return (struct tile){i0, min_of(job->tile_rows, job->mm->m - i0), j0, cols, j0 + cols};
 }
 
 /* What stands in C before the first block adds to it; false: nothing, the first block writes. */
@@ -122,25 +123,27 @@ static bool cut_next(const struct job *job, struct cut *cut) {
     return cut->k[0] + cut->k[1] > 0;
 }
 
-/* Weights to the kernel's type, in a small buffer of this thread, where they are not already. */
+/* Weights to the kernel's type, in a small buffer of this thread, where they are not already: by
+ * the kernel while it multiplies its first rows, or here. */
 static void panel_prepare(const struct job *job, struct dot_piece *p, char *panel, int64_t rows,
                           int64_t cols) {
     const struct mm_kernels *kr = job->kernels;
     bool rounds = job->round && p->b_type != NUM_BF16;
-    bool widens = kr->unit == 1 && p->b_type != NUM_F32 && rows > 2 * kr->dot_rows;
+    bool widens = kr->unit == 1 && p->b_type != NUM_F32 && rows > kr->dot_rows;
     bool narrows = kr->unit == 2 && p->b_type != NUM_BF16;
     bool edge = kr->dot_whole && cols < kr->dot_cols;
-    if (!rounds && !widens && !narrows && !edge) return;
-    struct mat b = {p->b, p->b_type, p->ldb};
     int64_t ld = kr->dot_k + JOIN_K + PANEL_PAD;
+    if (widens && !rounds) { /* while it multiplies */
+        p->panel = (float *)(void *)panel;
+        p->panel_ld = ld;
+        return;
+    }
+    if (!rounds && !narrows && !edge) return;
+    struct mat b = {p->b, p->b_type, p->ldb};
     size_t size = 4 / (size_t)kr->unit;
-    size_t next = (size_t)(cols * b.ld) * num_type_size(b.type); /* the columns after these */
     for (int64_t j = 0; j < cols; j++) {
         char *row = panel + (size_t)(j * ld) * size;
-        const char *from = at(&b, j, 0);
-        kr->convert(row, from, p->b_type, p->k);
-        for (size_t line = 0; line < (size_t)p->k * num_type_size(b.type); line += 64)
-            __builtin_prefetch(from + next + line, 0, 2);
+        kr->convert(row, at(&b, j, 0), p->b_type, p->k);
         if (rounds && kr->unit == 1) kr->round((float *)row, p->k);
     }
     p->b = panel;
@@ -171,8 +174,9 @@ static void block_begin(const struct job *job, const struct tile *t, const struc
     }
 }
 
+/* j, end: columns of C from here, and where those of this tile end */
 static void dot_columns(const struct job *job, const struct cut *cut, struct dot_block *x,
-                        int64_t j) {
+                        int64_t j, int64_t end) {
     char *panel = num_thread_scratch(job->num);
     struct dot_piece *p = x->piece;
     for (int s = 0; s < 2; s++) {
@@ -181,6 +185,10 @@ static void dot_columns(const struct job *job, const struct cut *cut, struct dot
         p->b = at(b, j, cut->k0[s]);
         p->ldb = b->ld;
         p->b_type = b->type;
+        p->next = j + x->cols < end ? at(b, j + x->cols, cut->k0[s]) : NULL;
+        p->panel = NULL;
+        p->next_size = (int64_t)num_type_size(b->type);
+        p->next_ld = b->ld * p->next_size;
         panel_prepare(job, p++, panel, x->rows, x->cols);
         panel += (size_t)round_up(cut->k[s], PANEL_PAD) * 4 / (size_t)job->kernels->unit;
     }
@@ -207,7 +215,7 @@ static void dot_tile(const struct job *job, const struct tile *t) {
         for (int64_t j = t->j0; j < end; j += step) {
             x.cols = min_of(step, end - j);
             x.c = mm->c + t->i0 * mm->ldc + j;
-            dot_columns(job, &cut, &x, j);
+            dot_columns(job, &cut, &x, j, t->end);
         }
     }
 }
@@ -230,7 +238,7 @@ static void nt_item(void *ctx, int64_t item) {
     /* few rows: read each row of B from its first to its last byte */
     int64_t end = t.j0 + t.cols, step = job->kernels->dot_cols;
     for (int64_t j = t.j0; j < end; j += step) {
-        struct tile narrow = {t.i0, t.rows, j, min_of(step, end - j)};
+        struct tile narrow = {t.i0, t.rows, j, min_of(step, end - j), end};
         dot_tile(job, &narrow);
     }
 }

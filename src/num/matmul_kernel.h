@@ -21,6 +21,14 @@ struct dot_piece {
     int64_t k;
     enum num_type b_type;
     bool a_packed; /* by dot_pack_a, which gave lda */
+    /* What the next call will read, fetched meanwhile: as many rows as this one has columns,
+     * next_ld bytes apart, next_size bytes an element. NULL: nothing. */
+    const char *next;
+    int64_t next_ld, next_size;
+    /* Unit 1, B of two bytes: the first rows leave B as F32 here, the others read it. NULL: none.
+     */
+    float *panel;
+    int64_t panel_ld;
 };
 struct dot_block {
     struct dot_piece piece[2];

@@ -37,7 +37,6 @@ typedef float elem;
 #define UNROLL _Pragma("GCC unroll 16")
 #define UNROLL_2 _Pragma("GCC unroll 2")
 #endif
-#define PREFETCH_BYTES 768 /* ahead in each row of weights; far enough to hide DRAM at one core */
 
 /* --- dot --- */
 
@@ -62,58 +61,73 @@ INLINE vf load_tail(const void *p, int64_t at, int64_t n, const enum num_type ty
     return load_as(h, 0, type);
 }
 
-/* A in place: rows of p->lda. Packed: by groups of DOT_ROWS rows, in each group a vector of every
+/* A in place: rows of p->lda. Packed: by groups as group_rows says, in each group a vector of every
  * row in turn, zeros at the end of k; one stream, which the hardware fetches ahead. */
 struct dot_a {
     const elem *row[DOT_ROWS];
 };
 
+/* What a call does with B besides multiplying. The first rows of a block (FIRST) fetch what comes
+ * next and, where there is a panel for it (WIDEN), leave B there as F32. */
+enum dot_work { LATER, FIRST, WIDEN };
+
+struct dot_b {
+    const char *row[DOT_COLS], *next[DOT_COLS];
+    float *panel[DOT_COLS];
+    int64_t next_size;
+};
+
 INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
-                     const char *const *b, int64_t at, const int64_t step,
-                     const enum num_type type) {
+                     const struct dot_b *b, int64_t at, const int64_t step,
+                     const enum num_type type, const enum dot_work work) {
     vf x[DOT_ROWS];
     UNROLL for (int i = 0; i < rows; i++) {
         x[i] = load_as(a->row[i], at * step, A_TYPE);
         IN_REGISTER(x[i]);
     }
     UNROLL for (int j = 0; j < DOT_COLS; j++) {
-        vf y = load_as(b[j], at, type);
+        vf y = load_as(b->row[j], at, type);
+        if (rows == 2) IN_REGISTER(y); /* with 3 rows it would cost a spill */
+        if (work == WIDEN) v_store(b->panel[j] + at, y);
         UNROLL for (int i = 0; i < rows; i++) acc[i][j] = MULTIPLY_ADD(x[i], y, acc[i][j]);
     }
 }
 
 INLINE void dot_tail(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
-                     const char *const *b, int64_t at, int64_t n, const int64_t step,
-                     const enum num_type type) {
+                     const struct dot_b *b, int64_t at, int64_t n, const int64_t step,
+                     const enum num_type type, const enum dot_work work) {
     vf x[DOT_ROWS];
     UNROLL for (int i = 0; i < rows; i++) x[i] = load_tail(a->row[i], at * step, n, A_TYPE);
     UNROLL for (int j = 0; j < DOT_COLS; j++) {
-        vf y = load_tail(b[j], at, n, type);
+        vf y = load_tail(b->row[j], at, n, type);
+        if (work == WIDEN) v_store(b->panel[j] + at, y);
         UNROLL for (int i = 0; i < rows; i++) acc[i][j] = MULTIPLY_ADD(x[i], y, acc[i][j]);
     }
 }
 
 INLINE void dot_k(vf (*acc)[DOT_COLS], const int rows, int64_t count, const struct dot_a *a,
-                  const char *const *b, const int64_t step, const enum num_type type) {
-    const int64_t size = (int64_t)num_type_size(type), line = 64 / size;
+                  const struct dot_b *b, const int64_t step, const enum num_type type,
+                  const enum dot_work work) {
+    const int64_t line = 64 / (int64_t)num_type_size(type);
     int64_t k = 0;
     for (; k + line <= count; k += line) {
-        if (rows == 1)
+        if (work != LATER)
             UNROLL for (int j = 0; j < DOT_COLS; j++)
-                __builtin_prefetch(b[j] + k * size + PREFETCH_BYTES);
+                __builtin_prefetch(b->next[j] + k * b->next_size);
         UNROLL for (int64_t at = 0; at < line; at += STEP)
-            dot_step(acc, rows, a, b, k + at, step, type);
+            dot_step(acc, rows, a, b, k + at, step, type, work);
     }
-    for (; k + STEP <= count; k += STEP) dot_step(acc, rows, a, b, k, step, type);
-    if (k < count) dot_tail(acc, rows, a, b, k, count - k, step, type);
+    for (; k + STEP <= count; k += STEP) dot_step(acc, rows, a, b, k, step, type, work);
+    if (k < count) dot_tail(acc, rows, a, b, k, count - k, step, type, work);
 }
 
 INLINE void dot_piece_add(vf (*acc)[DOT_COLS], const int rows, const struct dot_piece *p,
-                          const struct dot_a *a, const char *const *b, const enum num_type type) {
+                          const struct dot_a *a, const struct dot_b *b, const enum num_type type,
+                          const enum dot_work work) {
     if (p->a_packed)
-        dot_k(acc, rows, p->k, a, b, rows, type);
+        dot_k(acc, rows, p->k, a, b, rows, type, work);
     else
-        dot_k(acc, rows, p->k, a, b, 1, type);
+        dot_k(acc, rows, p->k, a, b, 1, type, work);
 }
 
 /* c (+)= alpha · s for up to four neighbours; the tail does the same operations one by one */
@@ -129,7 +143,24 @@ INLINE void c_update4(float *c, __m128 s, int64_t cols, float alpha, bool add) {
     for (int64_t j = 0; j < cols; j++) c[j] = add ? c[j] + t[j] : t[j];
 }
 
-INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int rows) {
+/* rows of B for DOT_COLS columns from j0 on; beyond the end the last again, whose sum is not stored
+ */
+INLINE void dot_b_rows(const struct dot_piece *p, int64_t j0, int64_t cols,
+                       const enum dot_work work, struct dot_b *b) {
+    bool reads_panel = work == LATER && p->panel;
+    b->next_size = p->next_size;
+    UNROLL for (int j = 0; j < DOT_COLS; j++) {
+        int64_t row = j0 + j < cols ? j0 + j : cols - 1;
+        b->row[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
+        if (reads_panel) b->row[j] = (const char *)(p->panel + row * p->panel_ld);
+        if (work == WIDEN) b->panel[j] = p->panel ? p->panel + row * p->panel_ld : NULL;
+        if (work != LATER) b->next[j] = p->next ? p->next + row * p->next_ld : b->row[j];
+    }
+}
+
+INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int rows,
+                     const enum dot_work work) {
+    const enum dot_work plain = work == LATER ? LATER : FIRST;
     vf acc[DOT_ROWS][DOT_COLS];
     float *c = x->c + i * x->ldc + j0;
     int64_t cols = x->cols - j0;
@@ -139,19 +170,20 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int
     for (int s = 0; s < x->pieces; s++) {
         const struct dot_piece *p = &x->piece[s];
         struct dot_a a;
-        const char *b[DOT_COLS];
+        struct dot_b b;
+        dot_b_rows(p, j0, x->cols, work, &b);
         UNROLL for (int r = 0; r < rows; r++) a.row[r] =
             (const elem *)p->a + i * p->lda + r * (p->a_packed ? STEP : p->lda);
-        UNROLL for (int j = 0; j < DOT_COLS; j++) {
-            int64_t row =
-                j0 + (j < cols ? j : cols - 1); /* the last again: its sum is not stored */
-            b[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
-        }
-        switch (p->b_type) {
-        case NUM_F32: dot_piece_add(acc, rows, p, &a, b, NUM_F32); break;
-        case NUM_BF16: dot_piece_add(acc, rows, p, &a, b, NUM_BF16); break;
-        case NUM_F16: dot_piece_add(acc, rows, p, &a, b, NUM_F16); break;
-        }
+        if (work == WIDEN && p->panel && p->b_type == NUM_BF16)
+            dot_piece_add(acc, rows, p, &a, &b, NUM_BF16, WIDEN);
+        else if (work == WIDEN && p->panel)
+            dot_piece_add(acc, rows, p, &a, &b, NUM_F16, WIDEN);
+        else if (p->b_type == NUM_F32 || (work == LATER && p->panel))
+            dot_piece_add(acc, rows, p, &a, &b, NUM_F32, plain);
+        else if (p->b_type == NUM_BF16)
+            dot_piece_add(acc, rows, p, &a, &b, NUM_BF16, plain);
+        else
+            dot_piece_add(acc, rows, p, &a, &b, NUM_F16, plain);
     }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j += 4) {
         __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
@@ -159,10 +191,17 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int
     }
 }
 
+/* Rows that are multiplied together, of `left`: a single one would leave the pipeline half empty.
+ */
+static int64_t group_rows(int64_t left) {
+    _Static_assert(DOT_ROWS == 3, "groups of 3, or 2 and 2 at the end");
+    return left == 4 || left == 2 ? 2 : left < 2 ? 1 : 3;
+}
+
 static int64_t dot_pack_a(void *out, const void *a, int64_t lda, int64_t rows, int64_t k) {
     int64_t padded = (k + STEP - 1) / STEP * STEP;
-    for (int64_t i = 0; i < rows; i += DOT_ROWS) {
-        int64_t group = rows - i < DOT_ROWS ? rows - i : DOT_ROWS;
+    for (int64_t i = 0, group; i < rows; i += group) {
+        group = group_rows(rows - i);
         for (int64_t r = 0; r < group; r++) {
             const elem *x = (const elem *)a + (i + r) * lda;
             elem *y = (elem *)out + i * padded + r * STEP;
@@ -178,26 +217,36 @@ static int64_t dot_pack_a(void *out, const void *a, int64_t lda, int64_t rows, i
 }
 
 /* A function each: compilers keep the accumulators of small ones in registers. */
-#define DOT_CASE(R)                                                                                \
-    static                                                                                         \
-        __attribute__((noinline)) void dot_##R(const struct dot_block *x, int64_t i, int64_t j) {  \
-        dot_rows(x, i, j, R);                                                                      \
+#define DOT_CASE(NAME, R, WORK)                                                                    \
+    static __attribute__((noinline)) void NAME(const struct dot_block *x, int64_t i, int64_t j) {  \
+        dot_rows(x, i, j, R, WORK);                                                                \
     }
-DOT_CASE(3)
-DOT_CASE(2)
-DOT_CASE(1)
+DOT_CASE(dot_3, 3, LATER)
+DOT_CASE(dot_2, 2, LATER)
+DOT_CASE(dot_1, 1, LATER)
+DOT_CASE(dot_3_first, 3, FIRST)
+DOT_CASE(dot_2_first, 2, FIRST)
+DOT_CASE(dot_1_first, 1, FIRST)
+#if UNIT == 1
+DOT_CASE(dot_3_widen, 3, WIDEN)
+DOT_CASE(dot_2_widen, 2, WIDEN)
+#endif
 
 /* rows in the outer loop: a group of A comes from L2 once for all columns at hand */
 static void dot(const struct dot_block *x) {
-    int64_t i = 0;
-    _Static_assert(DOT_ROWS == 3, "tails below");
-    for (; i + DOT_ROWS <= x->rows; i += DOT_ROWS)
-        for (int64_t j = 0; j < x->cols; j += DOT_COLS) dot_3(x, i, j);
-    for (int64_t j = 0; j < x->cols; j += DOT_COLS) {
-        if (x->rows - i == 2)
-            dot_2(x, i, j);
-        else if (x->rows - i == 1)
-            dot_1(x, i, j);
+    typedef void (*fn)(const struct dot_block *, int64_t, int64_t);
+    static const fn work[][4] = {
+        [LATER] = {NULL, dot_1, dot_2, dot_3},
+        [FIRST] = {NULL, dot_1_first, dot_2_first, dot_3_first},
+#if UNIT == 1
+        [WIDEN] = {NULL, NULL, dot_2_widen, dot_3_widen},
+#endif
+    };
+    bool widens = x->piece[0].panel || (x->pieces > 1 && x->piece[1].panel);
+    for (int64_t i = 0, group; i < x->rows; i += group) {
+        group = group_rows(x->rows - i);
+        fn run = work[i > 0 ? LATER : widens ? WIDEN : FIRST][group];
+        for (int64_t j = 0; j < x->cols; j += DOT_COLS) run(x, i, j);
     }
 }
 
