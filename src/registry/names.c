@@ -106,7 +106,6 @@ int names_resolve(struct catalog *c, const char *name, struct arena *mem, struct
 static int put_bases(struct arena *mem, struct named_model *to, size_t *count,
                      const struct model_entry *list, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (!list[i].family) continue; /* cannot be used */
         const char *id = arena_strndup(mem, list[i].name, strlen(list[i].name));
         to[(*count)++] =
             (struct named_model){.id = id,
@@ -124,7 +123,7 @@ int names_list(struct catalog *c, struct arena *mem, struct named_list *ret, str
     struct route_list routes = {0};
     struct model_entry *bases = NULL;
     size_t base_count = 0, count = 0;
-    int rc = models_list(&bases, &base_count, err);
+    int rc = models_usable(&bases, &base_count, err);
     if (!rc) rc = tuned_list(c, mem, &tuned, err);
     if (!rc) rc = routes_list(c, mem, &routes, err);
     struct named_model *list = NULL;

@@ -218,17 +218,13 @@ static char *read_source(const char *dir) {
     return ret;
 }
 
-/* takes path */
+/* Name, path (which it takes) and family. */
 static struct model_entry entry_of(const char *name, char *path) {
-    struct model_entry e = {.name = mem_strdup(name),
-                            .path = path,
-                            .family = config_family(path),
-                            .source = read_source(path)};
-    count_weights(path, &e.params, &e.bytes);
-    return e;
+    return (struct model_entry){
+        .name = mem_strdup(name), .path = path, .family = config_family(path)};
 }
 
-int models_list(struct model_entry **ret, size_t *ret_count, struct err *err) {
+static int list_entries(struct model_entry **ret, size_t *ret_count, struct err *err) {
     char **names = NULL;
     size_t found = 0, count = 0;
     int rc = home_names(&names, &found, err);
@@ -244,13 +240,39 @@ int models_list(struct model_entry **ret, size_t *ret_count, struct err *err) {
     return 0;
 }
 
-void models_list_free(struct model_entry *list, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        mem_free(list[i].name);
-        mem_free(list[i].path);
-        mem_free(list[i].family);
-        mem_free(list[i].source);
+int models_list(struct model_entry **ret, size_t *ret_count, struct err *err) {
+    int rc = list_entries(ret, ret_count, err);
+    for (size_t i = 0; !rc && i < *ret_count; i++) {
+        struct model_entry *e = &(*ret)[i];
+        e->source = read_source(e->path);
+        count_weights(e->path, &e->params, &e->bytes);
     }
+    return rc;
+}
+
+static void entry_release(struct model_entry *e) {
+    mem_free(e->name);
+    mem_free(e->path);
+    mem_free(e->family);
+    mem_free(e->source);
+}
+
+int models_usable(struct model_entry **ret, size_t *ret_count, struct err *err) {
+    size_t count = 0, kept = 0;
+    int rc = list_entries(ret, &count, err);
+    if (rc) return rc;
+    for (size_t i = 0; i < count; i++) {
+        if ((*ret)[i].family)
+            (*ret)[kept++] = (*ret)[i];
+        else
+            entry_release(&(*ret)[i]);
+    }
+    *ret_count = kept;
+    return 0;
+}
+
+void models_list_free(struct model_entry *list, size_t count) {
+    for (size_t i = 0; i < count; i++) entry_release(&list[i]);
     mem_free(list);
 }
 

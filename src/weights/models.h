@@ -24,6 +24,9 @@ struct model_entry {
 };
 /* "starter" first where it is found, then by name. Free with models_list_free. */
 int models_list(struct model_entry **ret, size_t *ret_count, struct err *err);
+/* The same of those whose config.json can be used, with name, path and family alone: no weights are
+ * opened, which a server that is often asked would feel. */
+int models_usable(struct model_entry **ret, size_t *ret_count, struct err *err);
 void models_list_free(struct model_entry *list, size_t count);
 
 /* The files of a model directory besides config.json and weights; ends with NULL. */

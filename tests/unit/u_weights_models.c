@@ -99,6 +99,14 @@ static void the_list_has_families_sizes_and_sources(void **state) {
     assert_int_equal(list[first + 1].params, 6);
     assert_int_equal(list[first + 1].bytes, 24);
     models_list_free(list, count);
+    assert_int_equal(models_usable(&list, &count, &err), 0);
+    assert_int_equal(count, first + 1);
+    assert_string_equal(list[first].name, "b-good");
+    assert_string_equal(list[first].family, "llama");
+    assert_string_equal(list[first].path, good);
+    assert_null(list[first].source);
+    assert_int_equal(list[first].params, 0);
+    models_list_free(list, count);
     mem_free(good);
     mem_free(bad);
     mem_free(unfinished);
