@@ -410,13 +410,16 @@ static void bodies_share_memory(void **state) {
         nanosleep(&pause, NULL);
     }
     assert_true(busy);
+    int refused = 0; /* the one whose last bytes met one of the bodies above */
     for (int i = 0; i < BODIES; i++) {
         client_text(fd[i], "}");
         answer_read(fd[i], true, &a);
-        assert_int_equal(a.status, 200);
+        refused += a.status == 503;
+        if (a.status != 503) assert_int_equal(a.status, 200);
         answer_release(&a);
         close(fd[i]);
     }
+    assert_true(refused <= 1);
     client_once(port, "POST", "/v1/optional", "", body.p, &a);
     assert_int_equal(a.status, 200);
     answer_release(&a);
