@@ -123,12 +123,16 @@ static size_t skip_space(const struct tool_parser *p, size_t from) {
     return from;
 }
 
+static void forget_name(struct tool_parser *p) {
+    mem_free((char *)p->bare.p);
+    p->bare = (struct str){0};
+}
+
 /* What was held is no call. */
 static void no_call(struct tool_parser *p) {
     p->at = 0;
     p->in_list = false;
-    mem_free((char *)p->bare.p);
-    p->bare = (struct str){0};
+    forget_name(p);
     if (forms[p->o.form].open) {
         p->state = PLAIN;
         let_out(p, p->opened);
@@ -301,6 +305,7 @@ static void cut_call(struct tool_parser *p) {
     buf_release(&rest);
     send(p, TOOL_END, STR_LIT(""), cut);
     p->calls++;
+    forget_name(p);
     drop(p, p->sent);
     p->at = p->opened = 0;
     p->mode = WHOLE;
@@ -335,8 +340,7 @@ static bool read_object(struct tool_parser *p) {
         no_call(p);
         return true;
     }
-    mem_free((char *)p->bare.p);
-    p->bare = (struct str){0};
+    forget_name(p);
     drop(p, p->at);
     p->at = p->opened = 0;
     p->state = BETWEEN;

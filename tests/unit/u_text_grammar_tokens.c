@@ -426,6 +426,48 @@ static void masks_are_what_the_automaton_accepts(void **state) {
     walk_many("models/starter", 40, 1, 5);
 }
 
+static int32_t find(const struct vocab *v, const char *bytes) {
+    int32_t id = 0;
+    while (id < v->size && !str_is(tokenizer_bytes(v->tokenizer, id), bytes)) id++;
+    return id;
+}
+
+static void a_state_knows_when_it_may_and_must_stop(void **state) {
+    (void)state;
+    static const struct {
+        const char *token;
+        bool may, must;
+    } steps[] = {{"{", false, false},  {"\"", false, false}, {"a", false, false},
+                 {"\"", false, false}, {":", false, false},  {"1", false, false},
+                 {"}", true, true}};
+    struct vocab v;
+    struct grammar *g;
+    struct grammar_state *s;
+    struct err err;
+    uint64_t bits[100];
+    assert_true(open_vocab("models/starter", &v));
+    assert_true(v.size + 64 <= 6400);
+    if (grammar_json_object(&g, &err)) fail_msg("%s", err.msg);
+    if (grammar_state_new(g, v.v, &s, &err)) fail_msg("%s", err.msg);
+    grammar_free(g); /* the state holds it */
+    assert_false(grammar_accept(s, v.stop));
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        assert_true(grammar_accept(s, find(&v, steps[i].token)));
+        assert_int_equal(grammar_finished(s), steps[i].may);
+        assert_int_equal(grammar_must_stop(s), steps[i].must);
+    }
+    assert_false(grammar_accept(s, find(&v, "}")));
+    assert_false(grammar_accept(s, -1));
+    assert_false(grammar_accept(s, (int32_t)v.size));
+    grammar_mask(s, bits, v.size + 64); /* a head wider than the vocabulary */
+    int count = 0;
+    for (int64_t i = 0; i < (v.size + 64 + 63) / 64; i++) count += __builtin_popcountll(bits[i]);
+    assert_int_equal(count, 1);
+    assert_true(bit(bits, v.stop));
+    grammar_state_free(s);
+    close_vocab(&v);
+}
+
 /* --- threads, poor vocabularies ------------------------------------------------------------------
  */
 
@@ -560,5 +602,6 @@ static void a_poor_vocabulary_is_never_led_into_a_dead_end(void **state) {
 UNIT_TESTS(text_grammar_tokens, cmocka_unit_test(walks_give_valid_json),
            cmocka_unit_test(walks_with_other_vocabularies),
            cmocka_unit_test(masks_are_what_the_automaton_accepts),
+           cmocka_unit_test(a_state_knows_when_it_may_and_must_stop),
            cmocka_unit_test(threads_share_a_grammar),
            cmocka_unit_test(a_poor_vocabulary_is_never_led_into_a_dead_end))

@@ -164,6 +164,16 @@ static void eager_arguments_are_valid_however_they_are_cut(void **state) {
     assert_true(cuts > 50);
 }
 
+static void a_cut_call_does_not_name_the_next(void **state) {
+    (void)state;
+    struct record r;
+    parse(TOOL_MISTRAL_ARGS, "[TOOL_CALLS]f[ARGS]{\"a\":x [TOOL_CALLS]get_weather[ARGS]{}", 3, true,
+          &r);
+    assert_string_equal(buf_view(&r.text).p, "<<0:f|{\"a\":null}>>x<<1:get_weather|{}>>");
+    assert_int_equal(r.cuts, 1);
+    buf_release(&r.text);
+}
+
 /* The scanner against jansson: every beginning can be closed to valid JSON. */
 static void scanned_json_can_be_closed_anywhere(void **state) {
     (void)state;
@@ -372,6 +382,7 @@ static void what_a_grammar_writes_the_parser_reads(void **state) {
 
 UNIT_TESTS(text_tool_calls, cmocka_unit_test(calls_are_read_in_every_cutting),
            cmocka_unit_test(eager_arguments_are_valid_however_they_are_cut),
+           cmocka_unit_test(a_cut_call_does_not_name_the_next),
            cmocka_unit_test(scanned_json_can_be_closed_anywhere),
            cmocka_unit_test(forms_are_seen_in_templates),
            cmocka_unit_test(grammars_hold_calls_in_their_form),
