@@ -15,7 +15,7 @@
 /* what comes out, as one text: content as it is, calls as «name|arguments» */
 struct record {
     struct buf text;
-    int cuts;
+    int cuts, calls;
     bool in_call;
 };
 
@@ -61,6 +61,7 @@ static void parse(enum tool_form form, const char *text, size_t step, bool eager
         rest = str_from(rest, n);
     }
     tool_parser_end(p);
+    ret->calls = tool_parser_calls(p);
     tool_parser_free(p);
 }
 
@@ -171,6 +172,7 @@ static void a_cut_call_does_not_name_the_next(void **state) {
           &r);
     assert_string_equal(buf_view(&r.text).p, "<<0:f|{\"a\":null}>>x<<1:get_weather|{}>>");
     assert_int_equal(r.cuts, 1);
+    assert_int_equal(r.calls, 2);
     buf_release(&r.text);
 }
 
