@@ -91,6 +91,8 @@ void tool_parser_free(struct tool_parser *p) {
     mem_free(p);
 }
 
+int tool_parser_calls(const struct tool_parser *p) { return p->calls; }
+
 /* --- out -----------------------------------------------------------------------------------------
  */
 

@@ -4,7 +4,7 @@
  *     form = tool_form_of_template(template_text);
  *     p = tool_parser_new(&(struct tool_parser_options){.form = form, .on_event = f, .ctx = c});
  *     tool_parser_add(p, piece);            // as the text comes; calls f with what is certain
- *     tool_parser_end(p);                   // the rest
+ *     tool_parser_end(p);                   // the rest; tool_parser_calls(p) were there
  *     tool_parser_free(p);
  *
  * The parser needs the text of special tokens too (but not of stop tokens): some markers are such.
@@ -64,6 +64,7 @@ void tool_parser_free(struct tool_parser *p);
 /* Text of whole characters. */
 void tool_parser_add(struct tool_parser *p, struct str text);
 void tool_parser_end(struct tool_parser *p); /* after it only calls and free */
+int tool_parser_calls(const struct tool_parser *p);
 
 struct tool_function {
     struct str name;
