@@ -321,6 +321,7 @@ static int prepare(struct chat *c, struct http_response *res, struct err *err) {
     reader_init(&f, c->req->json, res);
     if (chat_request_read(&f, &c->r)) return f.rc;
     int rc = generation_model(&c->g, c->req, c->r.model, res, err);
+    if (!rc) rc = generation_knows_bias(&c->g, &c->r.sampling, res);
     if (!rc) rc = render(c, err);
     if (!rc) rc = generation_fits(&c->g, "messages", c->g.prompt.n, c->r.sampling.max_tokens, res);
     if (!rc) rc = compile(c, res, err);

@@ -405,6 +405,7 @@ static int prepare(struct completion *c, struct http_response *res, struct err *
     int rc = generation_model(&c->g, c->req, model, res, err);
     if (!rc && read_prompts(c, err))
         rc = http_error(res, 400, "invalid_value", "prompt", "%s", err->msg);
+    if (!rc) rc = generation_knows_bias(&c->g, &c->s, res);
     if (!rc) rc = fits(c, res);
     if (!rc) lay_out(c);
     if (!rc) rc = pump(c, 0, &done, err);

@@ -76,6 +76,17 @@ int generation_fits(const struct generation *g, const char *param, int64_t promp
                       (long long)g->context, param, (long long)prompt_tokens, param);
 }
 
+int generation_knows_bias(const struct generation *g, const struct sampling_request *s,
+                          struct http_response *res) {
+    int64_t vocab = model_config(g->model)->vocab;
+    for (int64_t i = 0; i < s->bias_count; i++)
+        if (s->bias_id[i] < 0 || s->bias_id[i] >= vocab)
+            return http_error(res, 400, "invalid_value", "logit_bias",
+                              "Invalid 'logit_bias': token %d is not one of the model's %lld.",
+                              s->bias_id[i], (long long)vocab);
+    return 0;
+}
+
 struct engine_request generation_request(const struct generation *g) {
     return (struct engine_request){.model = g->path,
                                    .adapter = g->adapter,

@@ -31,6 +31,9 @@ int generation_prompt_chat(struct generation *g, const json_t *vars, struct err 
  * field. */
 int generation_fits(const struct generation *g, const char *param, int64_t prompt_tokens,
                     int64_t max_tokens, struct http_response *res);
+/* logit_bias may name the model's own tokens only, else 400. */
+int generation_knows_bias(const struct generation *g, const struct sampling_request *s,
+                          struct http_response *res);
 /* model, adapter, prompt, owner */
 struct engine_request generation_request(const struct generation *g);
 /* A filter over a grammar; its ctx holds what it needs and is released by the engine, or by the

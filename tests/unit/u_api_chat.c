@@ -201,6 +201,11 @@ static void what_cannot_be_is_said(void **state) {
                   404, "model_not_found", "model", "nobody");
     fixture_wrong(&f, "POST", "/v1/chat/completions", "{" ASK ",\"temperature\":7}", 400,
                   "decimal_above_max_value", "temperature", "7");
+    fixture_wrong(&f, "POST", "/v1/chat/completions", "{" ASK ",\"logit_bias\":{\"9999999\":1}}",
+                  400, "invalid_value", "logit_bias", "9999999");
+    fixture_wrong(&f, "POST", "/v1/completions",
+                  "{\"model\":\"starter\",\"prompt\":\"a\",\"logit_bias\":{\"9999999\":1}}", 400,
+                  "invalid_value", "logit_bias", "9999999");
     buf_init(&longer, 100000);
     buf_z(&longer, "{\"model\":\"starter\",\"messages\":[{\"role\":\"user\",\"content\":\"");
     for (int i = 0; i < 2000; i++) buf_z(&longer, "a cat ");
@@ -375,7 +380,7 @@ static void a_repeated_id_fails_the_batch(void **state) {
 UNIT_TESTS(api_chat, cmocka_unit_test(a_stream_adds_up_to_the_answer),
            cmocka_unit_test(many_choices_do_not_fill_the_queue), cmocka_unit_test(a_schema_holds),
            cmocka_unit_test(a_call_that_is_demanded_comes),
-           cmocka_unit_test(what_cannot_be_is_said),
+              cmocka_unit_test(what_cannot_be_is_said),
            cmocka_unit_test(what_is_to_be_stored_is_stored), cmocka_unit_test(texts_are_scored),
            cmocka_unit_test(batches_answer_every_line), cmocka_unit_test(a_long_batch_is_counted),
            cmocka_unit_test(a_batch_that_is_all_but_completed_is_completed),

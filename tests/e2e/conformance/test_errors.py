@@ -75,6 +75,7 @@ TABLE = {
     "penalty": ("POST", CHAT, chat(presence_penalty=3), 400, "decimal_above_max_value", "presence_penalty"),
     "logit_bias": ("POST", CHAT, chat(logit_bias={"5": 101}), 400, "*", "logit_bias..."),
     "logit_bias no token": ("POST", CHAT, chat(logit_bias={"x": 1}), 400, "*", "logit_bias..."),
+    "logit_bias of another model": ("POST", CHAT, chat(logit_bias={"99999999": 1}), 400, "*", "logit_bias"),
     "max_tokens negative": ("POST", CHAT, chat(max_tokens=-1), 400, "integer_below_min_value", "max_tokens"),
     "stream_options alone": ("POST", CHAT, chat(stream_options={"include_usage": True}), 400, "*", "stream_options"),
     "stream no boolean": ("POST", CHAT, chat(stream="yes"), 400, "invalid_type", "stream"),
