@@ -26,7 +26,8 @@ struct chat {
     struct choice_set set;
     struct grammar *grammar;
     enum tool_form form;
-    struct str *names; /* of functions; in the request's arena */
+    json_t *no_parameters; /* the schema of a function that names none */
+    struct str *names;     /* of functions; in the request's arena */
     size_t name_count;
     bool opened;
 };
@@ -36,6 +37,7 @@ static void chat_close(void *ctx, bool complete) {
     (void)complete;
     answers_release(&c->answers);
     grammar_free(c->grammar);
+    json_decref(c->no_parameters);
     generation_release(&c->g);
     chat_request_release(&c->r);
     mem_free(c);
@@ -86,8 +88,8 @@ static size_t functions_of(const struct chat *c, struct tool_function **ret) {
         const json_t *parameters = json_object_get(f, "parameters");
         snprintf(where, WHERE_MAX,
                  old ? "functions[%zu].parameters" : "tools[%zu].function.parameters", i);
-        list[n++] =
-            (struct tool_function){name, json_is_object(parameters) ? parameters : NULL, where};
+        list[n++] = (struct tool_function){
+            name, json_is_object(parameters) ? parameters : c->no_parameters, where};
         where += WHERE_MAX;
     }
     *ret = list;
@@ -335,6 +337,8 @@ static int chat_create(struct http_request *req, struct http_response *res, stru
     struct chat *c = mem_zalloc(1, sizeof *c);
     c->req = req;
     c->api = api_of(req);
+    c->no_parameters = json_pack("{s:s, s:{}, s:[], s:b}", "type", "object", "properties",
+                                 "required", "additionalProperties", 0);
     int rc = prepare(c, res, err);
     if (!rc && c->r.sampling.stream)
         return http_stream(

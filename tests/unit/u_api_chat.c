@@ -191,6 +191,27 @@ static void a_call_that_is_demanded_comes(void **state) {
     stop(&f);
 }
 
+static void a_function_without_parameters_takes_none(void **state) {
+    (void)state;
+    struct api_fixture f;
+    start(&f);
+    for (int strict = 0; strict < 2; strict++) {
+        json_t *v =
+            chat(&f, strict ? "{" ASK ",\"tools\":[{\"type\":\"function\",\"function\":{"
+                              "\"name\":\"now\",\"strict\":true}}],"
+                              "\"tool_choice\":\"required\",\"max_tokens\":200}"
+                            : "{" ASK ",\"functions\":[{\"name\":\"now\",\"parameters\":null}],"
+                              "\"function_call\":{\"name\":\"now\"},\"max_tokens\":200}");
+        const json_t *m = json_object_get(choice_of(v, 0), "message");
+        const json_t *call = json_array_get(json_object_get(m, "tool_calls"), 0);
+        const json_t *fn =
+            json_object_get(strict ? call : m, strict ? "function" : "function_call");
+        assert_string_equal(member_text(fn, "arguments"), "{}");
+        json_decref(v);
+    }
+    stop(&f);
+}
+
 static void what_cannot_be_is_said(void **state) {
     (void)state;
     struct api_fixture f;
@@ -380,7 +401,8 @@ static void a_repeated_id_fails_the_batch(void **state) {
 UNIT_TESTS(api_chat, cmocka_unit_test(a_stream_adds_up_to_the_answer),
            cmocka_unit_test(many_choices_do_not_fill_the_queue), cmocka_unit_test(a_schema_holds),
            cmocka_unit_test(a_call_that_is_demanded_comes),
-              cmocka_unit_test(what_cannot_be_is_said),
+           cmocka_unit_test(a_function_without_parameters_takes_none),
+           cmocka_unit_test(what_cannot_be_is_said),
            cmocka_unit_test(what_is_to_be_stored_is_stored), cmocka_unit_test(texts_are_scored),
            cmocka_unit_test(batches_answer_every_line), cmocka_unit_test(a_long_batch_is_counted),
            cmocka_unit_test(a_batch_that_is_all_but_completed_is_completed),

@@ -132,6 +132,13 @@ def test_chat(api, form):
     assert all("usage" not in c for c in chat(api, **{**FORMS[form], "stream": True}).chunks)
 
 
+def test_a_function_without_parameters_takes_none(api):
+    for tool in ({"name": "now"}, {"name": "now", "parameters": None}, {"name": "now", "strict": True}):
+        r = chat(api, tools=[{"type": "function", "function": tool}], tool_choice="required",
+                 parallel_tool_calls=False, max_tokens=100)
+        assert r.json["choices"][0]["message"]["tool_calls"][0]["function"] == {"name": "now", "arguments": "{}"}
+
+
 def test_tool_round(api):
     m = chat(api, **FORCED).json["choices"][0]["message"]
     again = [*HELLO, m, {"role": "tool", "tool_call_id": m["tool_calls"][0]["id"], "content": "done", "name": "x"}]
