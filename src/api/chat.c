@@ -84,7 +84,7 @@ static size_t functions_of(const struct chat *c, struct tool_function **ret) {
     json_array_foreach(c->r.tools, i, tool) {
         const json_t *f = json_object_get(tool, "function");
         struct str name = json_str(json_object_get(f, "name"));
-        if (c->r.tool_choice == TOOLS_NAMED && !str_eq(name, c->r.tool_name)) continue;
+        if (!chat_request_allows(&c->r, name)) continue;
         const json_t *parameters = json_object_get(f, "parameters");
         snprintf(where, WHERE_MAX,
                  old ? "functions[%zu].parameters" : "tools[%zu].function.parameters", i);
@@ -132,6 +132,7 @@ static void grammar_key(const struct chat *c, struct buf *key) {
         buf_printf(key, "tools %d %d %d %.*s ", (int)c->form, (int)c->r.tool_choice,
                    (int)c->r.parallel_tool_calls, STR_ARG(c->r.tool_name));
         json_write(c->r.tools, key);
+        if (c->r.tools_chosen) json_write(c->r.tools_chosen, key);
     } else if (c->r.response == RESPONSE_JSON_SCHEMA) {
         buf_printf(key, "schema %d %.*s ", (int)c->r.schema_strict, STR_ARG(c->r.schema_name));
         json_write(c->r.schema, key);

@@ -278,10 +278,10 @@ static void read_tools(struct reader *f, struct chat_request *r) {
     reader_bool(f, "parallel_tool_calls", &r->parallel_tool_calls);
 }
 
-static bool has_tool(const struct chat_request *r, struct str name) {
+static bool has_tool(const json_t *tools, struct str name) {
     size_t i;
     const json_t *tool;
-    json_array_foreach(r->tools, i, tool) {
+    json_array_foreach(tools, i, tool) {
         const json_t *fn = json_object_get(tool, "function");
         if (str_eq(json_str(json_object_get(fn, "name")), name)) return true;
     }
@@ -295,12 +295,48 @@ static void name_choice(struct reader *f, struct chat_request *r, const char *ke
     reader_require(&fn, "name");
     reader_str(&fn, "name", &r->tool_name);
     reader_leave(f, &fn);
-    if (!f->rc && !has_tool(r, r->tool_name))
+    if (!f->rc && !has_tool(r->tools, r->tool_name))
         reader_bad(f, key, "invalid_value",
                    "Invalid value for '%s': no function named '%.*s' was specified in the 'tools' "
                    "parameter.",
                    key, (int)(r->tool_name.n < 64 ? r->tool_name.n : 64), r->tool_name.p);
     r->tool_choice = TOOLS_NAMED;
+}
+
+bool chat_request_allows(const struct chat_request *r, struct str name) {
+    if (r->tool_choice == TOOLS_NAMED) return str_eq(name, r->tool_name);
+    return !r->tools_chosen || has_tool(r->tools_chosen, name);
+}
+
+/* {"mode": "auto" or "required", "tools": [{"type": "function", "function": {"name": ...}}]} */
+static void allowed_tools(struct reader *f, struct chat_request *r, const json_t *allowed) {
+    struct reader part;
+    struct str mode = {0};
+    const json_t *tool;
+    size_t i;
+    reader_enter(f, allowed, "tool_choice.allowed_tools", &part);
+    reader_require(&part, "mode");
+    reader_require(&part, "tools");
+    reader_str(&part, "mode", &mode);
+    r->tools_chosen = reader_array(&part, "tools");
+    r->tool_choice = str_is(mode, "required") ? TOOLS_REQUIRED : TOOLS_AUTO;
+    if (!part.rc && !str_is(mode, "required") && !str_is(mode, "auto"))
+        reader_bad(&part, "mode", "invalid_value",
+                   "Invalid value: '%.*s'. Supported values are: 'auto' and 'required'.",
+                   (int)(mode.n < 40 ? mode.n : 40), mode.p);
+    if (!part.rc && json_array_size(r->tools_chosen) == 0)
+        reader_bad(&part, "tools", "empty_array",
+                   "Invalid 'tool_choice.allowed_tools.tools': empty array. Expected at least one "
+                   "function.");
+    json_array_foreach(r->tools_chosen, i, tool) {
+        struct str name = json_str(json_object_get(json_object_get(tool, "function"), "name"));
+        if (part.rc || has_tool(r->tools, name)) continue;
+        reader_bad(&part, "tools", "invalid_value",
+                   "Invalid value for 'tool_choice.allowed_tools.tools': element %zu names no "
+                   "function of the 'tools' parameter.",
+                   i);
+    }
+    reader_leave(f, &part);
 }
 
 static void read_choice(struct reader *f, struct chat_request *r) {
@@ -322,10 +358,13 @@ static void read_choice(struct reader *f, struct chat_request *r) {
         name_choice(f, r, key, v);
     else if (json_is_object(v) && json_object_get(v, "function"))
         name_choice(f, r, key, json_object_get(v, "function"));
+    else if (json_is_object(v) && json_object_get(v, "allowed_tools"))
+        allowed_tools(f, r, json_object_get(v, "allowed_tools"));
     else
         reader_bad(f, key, "invalid_value",
-                   "Invalid value for '%s': expected 'none', 'auto', 'required' or "
-                   "{\"type\": \"function\", \"function\": {\"name\": ...}}.",
+                   "Invalid value for '%s': expected 'none', 'auto', 'required', "
+                   "{\"type\": \"function\", \"function\": {\"name\": ...}} or "
+                   "{\"type\": \"allowed_tools\", ...}.",
                    key);
 }
 

@@ -31,7 +31,8 @@ struct chat_request {
     json_t *messages; /* in the form of data/conversation.h; owned */
     json_t *tools;    /* NULL: none; owned */
     enum tool_choice tool_choice;
-    struct str tool_name; /* TOOLS_NAMED */
+    struct str tool_name;       /* TOOLS_NAMED */
+    const json_t *tools_chosen; /* of allowed_tools, borrowed from the body; NULL: all */
     bool parallel_tool_calls;
     struct sampling_request sampling;
     bool logprobs;
@@ -48,6 +49,8 @@ struct chat_request {
  * holds nothing. */
 int chat_request_read(struct reader *f, struct chat_request *ret);
 void chat_request_release(struct chat_request *r);
+/* may the function of this name be called? */
+bool chat_request_allows(const struct chat_request *r, struct str name);
 
 /* The shared part; the defaults of max_tokens and n come from the caller in *s. */
 void sampling_request_read(struct reader *f, struct sampling_request *s);

@@ -47,6 +47,10 @@ static void reads_what_was_asked(void **state) {
 
 #define TOOL "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
 
+#define ALLOWED(mode, name)                                                                        \
+    "{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"" mode "\",\"tools\":[{\"type\":"   \
+    "\"function\",\"function\":{\"name\":\"" name "\"}}]}}"
+
 static void reads_tools_in_both_spellings(void **state) {
     (void)state;
     static const struct {
@@ -58,6 +62,8 @@ static void reads_tools_in_both_spellings(void **state) {
         {"{" ASK "," TOOL ",\"tool_choice\":\"required\"}", TOOLS_REQUIRED},
         {"{" ASK "," TOOL ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}}",
          TOOLS_NAMED},
+        {"{" ASK "," TOOL ",\"tool_choice\":" ALLOWED("auto", "f") "}", TOOLS_AUTO},
+        {"{" ASK "," TOOL ",\"tool_choice\":" ALLOWED("required", "f") "}", TOOLS_REQUIRED},
         {"{" ASK ",\"functions\":[{\"name\":\"f\"}]}", TOOLS_AUTO},
         {"{" ASK ",\"functions\":[{\"name\":\"f\"}],\"function_call\":{\"name\":\"f\"}}",
          TOOLS_NAMED},
@@ -120,6 +126,13 @@ static void names_what_is_wrong(void **state) {
         {"{" ASK ",\"top_logprobs\":2}", "top_logprobs", "invalid_value"},
         {"{" ASK ",\"stream_options\":{}}", "stream_options", "invalid_value"},
         {"{" ASK ",\"tool_choice\":\"auto\"}", "tool_choice", "invalid_value"},
+        {"{" ASK ",\"tool_choice\":" ALLOWED("auto", "f") "}", "tool_choice", "invalid_value"},
+        {"{" ASK "," TOOL ",\"tool_choice\":" ALLOWED("auto", "g") "}",
+         "tool_choice.allowed_tools.tools", "invalid_value"},
+        {"{" ASK "," TOOL ",\"tool_choice\":" ALLOWED("never", "f") "}",
+         "tool_choice.allowed_tools.mode", "invalid_value"},
+        {"{" ASK "," TOOL ",\"tool_choice\":{\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[]}}}",
+         "tool_choice.allowed_tools.tools", "empty_array"},
         {"{" ASK "," TOOL ",\"tool_choice\":{\"function\":{\"name\":\"g\"}}}", "tool_choice",
          "invalid_value"},
         {"{" ASK ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a b\"}}]}",

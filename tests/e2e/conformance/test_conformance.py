@@ -139,6 +139,16 @@ def test_a_function_without_parameters_takes_none(api):
         assert r.json["choices"][0]["message"]["tool_calls"][0]["function"] == {"name": "now", "arguments": "{}"}
 
 
+def test_allowed_tools(api):
+    tools = [{"type": "function", "function": {"name": name}} for name in ("walk", "sit", "run")]
+    for name in ("walk", "sit", "run"):
+        for stream in (False, True):
+            r = chat(api, tools=tools, max_tokens=100, parallel_tool_calls=False, stream=stream, tool_choice={
+                "type": "allowed_tools", "allowed_tools": {
+                    "mode": "required", "tools": [{"type": "function", "function": {"name": name}}]}})
+            assert f'"name":"{name}"'.encode() in r.body
+
+
 def test_tool_round(api):
     m = chat(api, **FORCED).json["choices"][0]["message"]
     again = [*HELLO, m, {"role": "tool", "tool_call_id": m["tool_calls"][0]["id"], "content": "done", "name": "x"}]
