@@ -392,6 +392,7 @@ int batches_run(struct api *api, const _Atomic int *stop, bool *ret_found, struc
 
 struct batch_runner {
     struct api *api;
+    void (*log)(void *ctx, const char *text);
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -415,14 +416,21 @@ static void *run(void *runner) {
     while (!atomic_load(&r->stop)) {
         struct err err;
         bool found = false;
-        if (batches_run(r->api, &r->stop, &found, &err) || !found) rest(r);
+        int rc = batches_run(r->api, &r->stop, &found, &err);
+        if (rc && r->log && !atomic_load(&r->stop)) {
+            err_wrap(&err, "a batch waits for its next try");
+            r->log(NULL, err.msg);
+        }
+        if (rc || !found) rest(r);
     }
     return NULL;
 }
 
-int batch_runner_start(struct api *api, struct batch_runner **ret, struct err *err) {
+int batch_runner_start(struct api *api, void (*log)(void *ctx, const char *text),
+                       struct batch_runner **ret, struct err *err) {
     struct batch_runner *r = mem_zalloc(1, sizeof *r);
     r->api = api;
+    r->log = log;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
     int rc = pthread_create(&r->thread, NULL, run, r);

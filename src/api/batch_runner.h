@@ -15,7 +15,9 @@ const struct http_route *batch_endpoint(struct str path);
 int batches_run(struct api *api, const _Atomic int *stop, bool *ret_found, struct err *err);
 
 struct batch_runner;
-int batch_runner_start(struct api *api, struct batch_runner **ret, struct err *err);
+/* log: told when a batch could not go on for now (a full disk); it is tried again. May be NULL. */
+int batch_runner_start(struct api *api, void (*log)(void *ctx, const char *text),
+                       struct batch_runner **ret, struct err *err);
 void batch_runner_wake(struct batch_runner *r);
 void batch_runner_stop(struct batch_runner *r); /* after engine_stop; NULL is fine */
 

@@ -79,7 +79,7 @@ static void on_request(void *api, const struct http_log *line) {
     buf_release(&b);
 }
 
-static void on_job(void *ctx, const char *text) {
+static void on_note(void *ctx, const char *text) {
     (void)ctx;
     fprintf(stderr, "%s\n", text);
 }
@@ -117,11 +117,16 @@ static int start(struct serving *s, struct err *err) {
     h->metrics = s->api.metrics;
     h->user = &s->api;
     atomic_store(&s->api.ready, 1);
-    struct supervisor_options jobs = {.threads = s->config.job_threads, .log = on_job};
+    struct supervisor_options jobs = {.threads = s->config.job_threads, .log = on_note};
     rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
     if (!rc) rc = http_server_open(h, tables, &s->http, err);
-    if (!rc) rc = batch_runner_start(&s->api, &s->api.batches, err);
+    if (!rc) rc = batch_runner_start(&s->api, on_note, &s->api.batches, err);
     if (!rc) rc = webhook_sender_start(s->api.catalog, &s->webhooks, err);
+    if (rc && s->http) { /* nothing may ask what is about to go */
+        http_server_stop(s->http, 0, NULL);
+        engine_stop(s->api.engine);
+        batch_runner_stop(s->api.batches);
+    }
     return rc;
 }
 
