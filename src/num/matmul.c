@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define DOT_TILE_COLS 512
-#define DOT_AT_ONCE 8 /* register blocks of columns in a call, at most */
+#define DOT_AT_ONCE 8      /* register blocks of columns in a call, at most */
+#define DOT_AT_ONCE_FEW 64 /* the same of few rows, which read the weights in place */
 #define BC_TILE_ROWS 288
 #define BC_TILE_COLS 1024
 #define JOIN_K 128      /* a second segment up to here shares the last block of the first */
@@ -195,12 +196,21 @@ static void dot_columns(const struct job *job, const struct cut *cut, struct dot
     job->kernels->dot(x);
 }
 
-/* columns of a call of the kernel: as many register blocks as stay in L1 */
+/* all of k in one block */
+static bool one_block(const struct job *job) {
+    int64_t first = job->mm->seg[0].k, second = job->mm->seg[1].k;
+    return first <= job->kernels->dot_k && (second == 0 || (first > 0 && second <= JOIN_K));
+}
+
+/* Columns of a call of the kernel: as many register blocks as stay in L1. Without a panel there may
+ * be more of them than fit there. */
 static int64_t columns_at_once(const struct job *job, const struct tile *t, const struct cut *cut) {
     const struct mm_kernels *kr = job->kernels;
     int64_t bytes = (cut->k[0] + cut->k[1]) * 4 / kr->unit * kr->dot_cols;
     bool few = t->rows <= 2 * kr->dot_rows;
-    int64_t fit = few ? 1 : min_of(kr->dot_l1 / bytes, DOT_AT_ONCE);
+    bool in_place = kr->unit == 1 && !job->round && t->rows <= kr->dot_rows;
+    int64_t most = in_place ? DOT_AT_ONCE_FEW : DOT_AT_ONCE;
+    int64_t fit = few && !one_block(job) ? 1 : min_of(kr->dot_l1 / (bytes + 1), most);
     return kr->dot_cols * (fit > 1 ? fit : 1);
 }
 
@@ -231,7 +241,7 @@ static int64_t dot_tile_rows(const struct job *job) {
 static void nt_item(void *ctx, int64_t item) {
     const struct job *job = ctx;
     struct tile t = tile_at(job, item);
-    if (t.rows > 2 * job->kernels->dot_rows || job->kernels->dot_whole) {
+    if (t.rows > 2 * job->kernels->dot_rows || job->kernels->dot_whole || one_block(job)) {
         dot_tile(job, &t);
         return;
     }
