@@ -19,6 +19,7 @@
 #define JOIN_K 128      /* a second segment up to here shares the last block of the first */
 #define IN_PLACE_ROWS 3 /* up to so many register blocks of rows B is not worth packing */
 #define ITEMS_PER_THREAD 4
+#define ITEM_MIN 32768 /* multiplications worth an item: some microseconds */
 #define PANEL_PAD 16
 #define PACKED_MAX (2 << 20) /* elements of A */
 
@@ -276,6 +277,16 @@ static struct job job_of(struct num *num, const struct matmul *mm) {
     return job;
 }
 
+static void nt_tiles(struct job *job) {
+    const struct mm_kernels *kr = job->kernels;
+    const struct matmul *mm = job->mm;
+    tiles_choose(job, dot_tile_rows(job), kr->dot_rows, DOT_TILE_COLS, kr->dot_cols,
+                 ITEMS_PER_THREAD);
+    int64_t each = job->tile_rows * (mm->seg[0].k + mm->seg[1].k) + 1;
+    int64_t least = min_of(ceil_div(ITEM_MIN, each), DOT_TILE_COLS);
+    if (job->tile_cols < least) job->tile_cols = round_up(least, kr->dot_cols);
+}
+
 /* Where row 0 of x lies in y, when all of x is part of y; -1: it is not. */
 static int64_t rows_inside(const struct matmul *x, const struct matmul *y) {
     const struct mat *a = &x->seg[0].a, *b = &y->seg[0].a;
@@ -351,7 +362,7 @@ void matmul_nt_list(struct num *num, const struct matmul *mm, int64_t count) {
         int64_t rows = dot_tile_rows(job), cols = DOT_AT_ONCE * kr->dot_cols;
         size_t bytes = panel_bytes(kr, cols) + panel_bytes(kr, rows);
         if (bytes > scratch) scratch = bytes;
-        tiles_choose(job, rows, kr->dot_rows, DOT_TILE_COLS, kr->dot_cols, ITEMS_PER_THREAD);
+        nt_tiles(job);
         job->first = items;
         items += job->row_tiles * ceil_div(job->mm->n, job->tile_cols);
     }
