@@ -15,7 +15,6 @@
 #include <time.h>
 
 #define WHERE_MAX 64
-#define HEADERS_AFTER 100 /* seconds: clients give up without headers after 300 */
 
 struct chat {
     struct http_request *req;
@@ -216,7 +215,8 @@ static void lay_out_answers(struct chat *c) {
 /* --- waiting --- */
 
 /* What has come within wait_ms; *ret_done: all of it has. */
-static int pump(struct chat *c, int wait_ms, bool *ret_done, struct err *err) {
+static int pump(void *ctx, int wait_ms, bool *ret_done, struct err *err) {
+    struct chat *c = ctx;
     int rc = choices_wait(&c->set, wait_ms, ret_done, err);
     for (int64_t i = 0; !rc && i < c->set.opened; i++) answer_take(&c->answers.list[i]);
     return rc;
@@ -298,22 +298,12 @@ static enum http_next object_next(void *ctx, int wait_ms, struct buf *out) {
 }
 
 static int answer_object(struct chat *c, struct http_response *res, struct err *err) {
-    time_t begun = time(NULL);
-    bool done = false;
+    bool done;
     json_t *object;
-    while (!done && time(NULL) - begun < HEADERS_AFTER) {
-        int rc = pump(c, 100, &done, err);
-        if (rc) return rc;
-        if (!done && http_client_gone(c->req))
-            return err_set(err, ERR_CANCELLED, "the client has gone");
-    }
-    if (!done) /* headers now, the rest when it is there */
-        return http_stream(res, &(struct http_stream){.next = object_next,
-                                                      .close = chat_close,
-                                                      .ctx = c,
-                                                      .type = "application/json",
-                                                      .idle = " "});
-    int rc = finish(c, &object, err);
+    int rc = generation_wait(c->req, pump, c, &done, err);
+    if (rc) return rc;
+    if (!done) return generation_later(res, object_next, chat_close, c);
+    rc = finish(c, &object, err);
     return rc ? rc : http_json(res, 200, object);
 }
 

@@ -15,7 +15,6 @@
 #define PROMPTS_MAX 256
 #define CHOICES_MAX 1024
 #define BEST_MAX 20
-#define HEADERS_AFTER 100 /* seconds, see chat.c */
 
 struct prompt {
     struct token_list ids;
@@ -195,7 +194,8 @@ static void line_take(const struct completion *c, struct line *l, int64_t hidden
     buf_clear(&l->choice.text);
 }
 
-static int pump(struct completion *c, int wait_ms, bool *ret_done, struct err *err) {
+static int pump(void *ctx, int wait_ms, bool *ret_done, struct err *err) {
+    struct completion *c = ctx;
     int rc = choices_wait(&c->set, wait_ms, ret_done, err);
     for (int64_t i = 0; !rc && i < c->set.opened; i++)
         line_take(c, &c->lines[i], c->prompts[i / c->best_of].hidden);
@@ -368,20 +368,11 @@ static enum http_next object_next(void *ctx, int wait_ms, struct buf *out) {
 }
 
 static int answer_object(struct completion *c, struct http_response *res, struct err *err) {
-    time_t begun = time(NULL);
-    bool done = false;
-    while (!done && time(NULL) - begun < HEADERS_AFTER) {
-        int rc = pump(c, 100, &done, err);
-        if (rc) return rc;
-        if (!done && http_client_gone(c->req))
-            return err_set(err, ERR_CANCELLED, "the client has gone");
-    }
-    if (done) return http_json(res, 200, result(c));
-    return http_stream(res, &(struct http_stream){.next = object_next,
-                                                  .close = completion_close,
-                                                  .ctx = c,
-                                                  .type = "application/json",
-                                                  .idle = " "});
+    bool done;
+    int rc = generation_wait(c->req, pump, c, &done, err);
+    if (rc) return rc;
+    if (!done) return generation_later(res, object_next, completion_close, c);
+    return http_json(res, 200, result(c));
 }
 
 static int fits(struct completion *c, struct http_response *res) {

@@ -35,7 +35,7 @@ static int no_file(struct http_request *req, int rc, struct http_response *res) 
 /* --- what a purpose asks of a file --- */
 
 /* What SDKs send where their caller gave no name: it says nothing of the content. */
-static bool is_placeholder(struct str name) {
+static bool is_unnamed(struct str name) {
     return str_is(name, "file") || str_is(name, "upload") || str_is(name, "unknown_file");
 }
 
@@ -45,7 +45,7 @@ int api_file_check(const char *purpose, struct str filename, int64_t bytes, cons
     if (bytes == 0)
         return http_error(res, 400, "invalid_file", "file", "The file '%.*s' is empty.",
                           filename.n > 200 ? 200 : (int)filename.n, filename.p);
-    if ((tune || batch) && !str_ends(filename, STR_LIT(".jsonl")) && !is_placeholder(filename))
+    if ((tune || batch) && !str_ends(filename, STR_LIT(".jsonl")) && !is_unnamed(filename))
         return http_error(res, 400, "invalid_file_format", "file",
                           "Invalid file format for purpose '%s': the name must end in .jsonl, but "
                           "is '%.*s'.",

@@ -7,8 +7,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define PROMPT_MAX ((size_t)64 << 20)
+#define HEADERS_AFTER 100 /* seconds: clients give up without headers after 300 */
+#define PUMP_MS 100       /* between two looks whether the client is there */
 
 /* --- the model --- */
 
@@ -93,6 +96,29 @@ struct engine_request generation_request(const struct generation *g) {
                                    .prompt = g->prompt.ids,
                                    .prompt_count = g->prompt.n,
                                    .owner = g->owner};
+}
+
+int generation_wait(struct http_request *req,
+                    int (*pump)(void *ctx, int wait_ms, bool *ret_done, struct err *err), void *ctx,
+                    bool *ret_done, struct err *err) {
+    time_t begun = time(NULL);
+    *ret_done = false;
+    while (!*ret_done && time(NULL) - begun < HEADERS_AFTER) {
+        int rc = pump(ctx, PUMP_MS, ret_done, err);
+        if (rc) return rc;
+        if (!*ret_done && http_client_gone(req))
+            return err_set(err, ERR_CANCELLED, "the client has gone");
+    }
+    return 0;
+}
+
+int generation_later(struct http_response *res,
+                     enum http_next (*next)(void *ctx, int wait_ms, struct buf *out),
+                     void (*close)(void *ctx, bool complete), void *ctx) {
+    return http_stream(
+        res,
+        &(struct http_stream){
+            .next = next, .close = close, .ctx = ctx, .type = "application/json", .idle = " "});
 }
 
 int generation_busy(struct http_request *req, struct http_response *res) {

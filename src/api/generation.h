@@ -34,6 +34,14 @@ int generation_fits(const struct generation *g, const char *param, int64_t promp
 /* logit_bias may name the model's own tokens only, else 400. */
 int generation_knows_bias(const struct generation *g, const struct sampling_request *s,
                           struct http_response *res);
+/* Pumps until all has come, the client has gone (ERR_CANCELLED), or clients would soon give up
+ * without headers: then *ret_done is false, and generation_later sends them and the JSON after. */
+int generation_wait(struct http_request *req,
+                    int (*pump)(void *ctx, int wait_ms, bool *ret_done, struct err *err), void *ctx,
+                    bool *ret_done, struct err *err);
+int generation_later(struct http_response *res,
+                     enum http_next (*next)(void *ctx, int wait_ms, struct buf *out),
+                     void (*close)(void *ctx, bool complete), void *ctx);
 /* model, adapter, prompt, owner */
 struct engine_request generation_request(const struct generation *g);
 /* A filter over a grammar; its ctx holds what it needs and is released by the engine, or by the
