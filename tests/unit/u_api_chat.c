@@ -264,6 +264,7 @@ static void texts_are_scored(void **state) {
     const json_t *values = json_object_get(l, "token_logprobs");
     assert_int_equal(json_array_size(values), json_array_size(json_object_get(l, "tokens")));
     assert_true(json_is_null(json_array_get(values, 0)));
+    assert_true(json_is_null(json_array_get(json_object_get(l, "top_logprobs"), 0)));
     for (size_t i = 1; i < json_array_size(values); i++)
         assert_true(json_real_value(json_array_get(values, i)) < 0);
     json_decref(v);

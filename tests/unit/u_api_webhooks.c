@@ -104,6 +104,18 @@ static void codes_are_the_standards(void **state) {
     buf_release(&b);
 }
 
+/* the example of the libraries of Standard Webhooks */
+static void signatures_are_the_standards(void **state) {
+    (void)state;
+    struct buf b;
+    buf_init(&b, 100);
+    webhook_signature(STR_LIT("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+                      "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, STR_LIT("{\"test\": 2432232314}"),
+                      &b);
+    assert_string_equal(b.p, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    buf_release(&b);
+}
+
 static void messages_come_signed_and_once(void **state) {
     struct fixture *f = *state;
     struct http_server *server = endpoint_open(200);
@@ -166,6 +178,7 @@ static void nobody_there_is_a_failure(void **state) {
 }
 
 UNIT_TESTS(api_webhooks, cmocka_unit_test(codes_are_the_standards),
+           cmocka_unit_test(signatures_are_the_standards),
            WITH_CATALOG(messages_come_signed_and_once),
            WITH_CATALOG(failures_are_tried_again_and_logged),
            WITH_CATALOG(nobody_there_is_a_failure))
