@@ -420,9 +420,13 @@ static void bodies_share_memory(void **state) {
         close(fd[i]);
     }
     assert_true(refused <= 1);
-    client_once(port, "POST", "/v1/optional", "", body.p, &a);
-    assert_int_equal(a.status, 200);
-    answer_release(&a);
+    for (int i = 0; i < 5000 && busy; i++) { /* until what they held is free again */
+        client_once(port, "POST", "/v1/optional", "", body.p, &a);
+        busy = a.status == 503;
+        answer_release(&a);
+        if (busy) nanosleep(&pause, NULL);
+    }
+    assert_false(busy);
     buf_release(&body);
     stop();
 }
