@@ -5,6 +5,7 @@
 #include "weights/models.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -88,6 +89,15 @@ void cli_catch_interrupt(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+const char *cli_actor(char ret[ACTOR_SIZE]) {
+    const struct passwd *user = getpwuid(getuid());
+    if (user)
+        snprintf(ret, ACTOR_SIZE, "cli:%.64s", user->pw_name);
+    else
+        snprintf(ret, ACTOR_SIZE, "cli:%d", (int)getuid());
+    return ret;
 }
 
 bool cli_is_terminal(int fd) { return isatty(fd) == 1; }

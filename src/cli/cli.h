@@ -23,6 +23,9 @@
     X(key, "make, list and revoke the keys of the server")                                         \
     X(webhook, "addresses that are told when a job ends")                                          \
     X(route, "names that stand for models")                                                        \
+    X(rollback, "an alias leads again to what it led to before")                                   \
+    X(history, "what an alias led to, and when")                                                   \
+    X(log, "every change of aliases and versions, chained by hashes")                              \
     X(export, "write an adapter or a merged model for other programs")                             \
     X(score, "log-probability of each token of a text")                                            \
     X(tokenize, "token ids of a text")                                                             \
@@ -64,6 +67,10 @@ void cli_engine_close(struct cli_engine *e);
  */
 extern volatile sig_atomic_t cli_interrupted;
 void cli_catch_interrupt(void);
+
+#define ACTOR_SIZE 80
+/* "cli:USER", for the audit log; returns it */
+const char *cli_actor(char ret[ACTOR_SIZE]);
 
 bool cli_is_terminal(int fd);
 void cli_print_json(const json_t *v); /* one line on stdout */

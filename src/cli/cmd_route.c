@@ -22,21 +22,25 @@ static int wrong_count(const char *what, const char *args, struct err *err) {
     return err_set(err, ERR_USAGE, "%s takes %s", what, args);
 }
 
-static int run(const struct usage *u, struct catalog *c, struct arena *mem, struct err *err) {
+static int run(const struct usage *u, const struct audit_cause *cause, struct catalog *c,
+               struct arena *mem, struct err *err) {
     const char *what = u->positional[0], *name = u->positional[1];
     int count = u->positional_count - 1;
     if (strcmp(what, "set") == 0)
-        return count == 2 ? names_set_alias(c, name, u->positional[2], err)
+        return count == 2 ? names_set_alias(c, name, u->positional[2], cause, err)
                           : wrong_count("set", "NAME TARGET", err);
     if (strcmp(what, "list") == 0)
         return count == 0 ? list(c, mem, err) : wrong_count("list", "nothing more", err);
     if (strcmp(what, "remove") == 0)
-        return count == 1 ? routes_delete(c, name, err) : wrong_count("remove", "NAME", err);
+        return count == 1 ? routes_delete(c, name, cause, err) : wrong_count("remove", "NAME", err);
     return err_set(err, ERR_USAGE, "set, list or remove, not \"%.40s\"", what);
 }
 
 int cmd_route(int argc, char **argv) {
-    struct opt opts[] = {{0}};
+    const char *reason = NULL;
+    char actor[ACTOR_SIZE];
+    struct opt opts[] = {{"reason", "TEXT", OPT_STR, &reason, "why; kept in the log", 0, NULL},
+                         {0}};
     struct usage u = {.command = "route",
                       .args = "set NAME TARGET | list | remove NAME",
                       .opts = opts,
@@ -51,7 +55,8 @@ int cmd_route(int argc, char **argv) {
     if (code >= 0) return code;
     arena_init(&mem, MEM_MAX);
     int rc = catalog_open(NULL, &c, &err);
-    if (!rc) rc = run(&u, c, &mem, &err);
+    struct audit_cause cause = {.actor = cli_actor(actor), .reason = reason};
+    if (!rc) rc = run(&u, &cause, c, &mem, &err);
     catalog_close(c);
     arena_release(&mem);
     return rc ? cli_fail("route", &err) : 0;

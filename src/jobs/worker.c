@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "jobs/check.h"
 #include "jobs/progress.h"
+#include "registry/lifecycle.h"
 #include "train/train.h"
 
 #include <errno.h>
@@ -364,6 +365,17 @@ static int start_late(struct run *r, struct err *err) {
     return r->started ? 0 : ftjobs_started(r->c, &r->j, &start, err);
 }
 
+/* What the model was made of; where it cannot be written now, promoting writes it. */
+static void record_version(struct run *r) {
+    struct version v;
+    struct err none;
+    char actor[ID_SIZE + 8];
+    snprintf(actor, sizeof actor, "job:%s", r->j.id);
+    struct audit_cause cause = {.actor = actor, .reason = "training has ended"};
+    if (lifecycle_version(r->c, r->name, &cause, &r->mem, &v, &none))
+        say(r, "warn", none.msg, NULL);
+}
+
 static int finish(struct run *r, const struct train_result *result, struct err *err) {
     struct blob_writer *w = NULL;
     int rc = start_late(r, err);
@@ -376,6 +388,7 @@ static int finish(struct run *r, const struct train_result *result, struct err *
     rc = blob_writer_open(r->c, &w, err);
     if (!rc) rc = succeed(r, result, w, err);
     blob_writer_free(w);
+    if (!rc) record_version(r);
     return rc;
 }
 

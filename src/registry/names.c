@@ -176,7 +176,7 @@ static int refuse_circle(struct catalog *c, const char *name, const char *target
     return 0; /* too long a way, which resolving says */
 }
 
-int names_set_alias(struct catalog *c, const char *name, const char *target, struct err *err) {
+int names_check_alias(struct catalog *c, const char *name, const char *target, struct err *err) {
     struct named_model m;
     struct arena mem;
     arena_init(&mem, 1 << 20);
@@ -187,9 +187,14 @@ int names_set_alias(struct catalog *c, const char *name, const char *target, str
     else if (rc == ERR_NOT_FOUND)
         rc = refuse_circle(c, name, target, &mem, err);
     if (!rc) rc = names_resolve(c, target, &mem, &m, err);
-    if (!rc) rc = routes_set(c, name, target, err);
     arena_release(&mem);
     return rc;
+}
+
+int names_set_alias(struct catalog *c, const char *name, const char *target,
+                    const struct audit_cause *cause, struct err *err) {
+    int rc = names_check_alias(c, name, target, err);
+    return rc ? rc : routes_set(c, name, target, cause, err);
 }
 
 /* --- deleting --- */

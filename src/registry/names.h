@@ -11,6 +11,7 @@
 #ifndef REGISTRY_NAMES_H
 #define REGISTRY_NAMES_H
 
+#include "store/audit.h"
 #include "store/catalog.h"
 
 #define NAMES_ORG "local"
@@ -43,7 +44,9 @@ int names_list(struct catalog *c, struct arena *mem, struct named_list *ret, str
 int names_delete(struct catalog *c, const char *name, struct err *err);
 /* An alias, made or moved: ERR_NOT_FOUND where the target is nothing, ERR_CONFLICT where the name
  * is a model's or the way would lead back to it. */
-int names_set_alias(struct catalog *c, const char *name, const char *target, struct err *err);
+int names_check_alias(struct catalog *c, const char *name, const char *target, struct err *err);
+int names_set_alias(struct catalog *c, const char *name, const char *target,
+                    const struct audit_cause *cause, struct err *err);
 
 /* A PEFT adapter under a name of its own. base NULL: the one that it says it belongs to. Opened
  * over its base before it is taken in. */

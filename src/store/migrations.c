@@ -76,5 +76,23 @@ static const char first[] =
     "http_status INTEGER, message TEXT) STRICT;"
     "CREATE INDEX delivery_outbox ON delivery(outbox);";
 
-const char *const store_migrations[] = {first};
+/* route.logged: set since there is a log. The states of versions and the ways between them are
+ * data: an installation may add its own. */
+static const char lifecycle[] =
+    "CREATE TABLE audit(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, "
+    "subject TEXT NOT NULL, actor TEXT NOT NULL, data TEXT NOT NULL, hash TEXT NOT NULL) STRICT;"
+    "CREATE INDEX audit_subject ON audit(subject, seq);"
+    "ALTER TABLE route ADD COLUMN logged INTEGER NOT NULL DEFAULT 0;"
+
+    "CREATE TABLE version(" ROW "created_at INTEGER NOT NULL, state TEXT NOT NULL, "
+    "record TEXT NOT NULL) STRICT;"
+    "CREATE TABLE version_edge(from_state TEXT NOT NULL, to_state TEXT NOT NULL, "
+    "PRIMARY KEY(from_state, to_state)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO version_edge VALUES ('training', 'evaluating'), ('training', 'failed'), "
+    "('evaluating', 'staging'), ('evaluating', 'failed'), ('evaluating', 'archived'), "
+    "('staging', 'production'), ('staging', 'evaluating'), ('staging', 'archived'), "
+    "('production', 'deprecated'), ('deprecated', 'production'), ('deprecated', 'archived'), "
+    "('failed', 'archived'), ('archived', 'staging');";
+
+const char *const store_migrations[] = {first, lifecycle};
 const int store_migration_count = sizeof store_migrations / sizeof *store_migrations;

@@ -2,6 +2,7 @@
 #ifndef STORE_ROUTES_H
 #define STORE_ROUTES_H
 
+#include "store/audit.h"
 #include "store/catalog.h"
 
 struct route {
@@ -13,10 +14,13 @@ struct route_list {
     size_t count;
 };
 
-int routes_set(struct catalog *c, const char *name, const char *target, struct err *err);
+/* Changes are told in the audit log, in the same transaction. */
+int routes_set(struct catalog *c, const char *name, const char *target,
+               const struct audit_cause *cause, struct err *err);
 int routes_get(struct catalog *c, const char *name, struct arena *mem, struct route *ret,
                struct err *err);
 int routes_list(struct catalog *c, struct arena *mem, struct route_list *ret, struct err *err);
-int routes_delete(struct catalog *c, const char *name, struct err *err);
+int routes_delete(struct catalog *c, const char *name, const struct audit_cause *cause,
+                  struct err *err);
 
 #endif

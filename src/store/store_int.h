@@ -3,6 +3,7 @@
 #define STORE_STORE_INT_H
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "store/catalog.h"
 
@@ -123,6 +124,18 @@ int files_get_in(struct db *db, const char *id, struct arena *mem, struct stored
 int tuned_insert(struct catalog *c, const struct tuned_model *new, struct err *err);
 /* A webhook's event for every endpoint: {"id":"evt_...","type":type,"data":{"id":subject}}. */
 int outbox_emit(struct catalog *c, const char *type, const char *subject, struct err *err);
+
+struct audit_cause;
+/* One more event of the log. data: an object or NULL; the cause's words are added to it. */
+int audit_append(struct catalog *c, const char *kind, const char *subject, const json_t *data,
+                 const struct audit_cause *cause, struct err *err);
+/* An alias moved and told; target NULL: removed. back: to where it led before (a rollback). */
+int routes_move(struct catalog *c, const char *name, const char *target, bool back,
+                const struct audit_cause *cause, struct err *err);
+
+struct route;
+int routes_get_in(struct db *db, const char *name, struct arena *mem, struct route *ret,
+                  struct err *err);
 
 /* --- migrations --- */
 

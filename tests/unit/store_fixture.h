@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "store/audit.h"
 #include "store/files.h"
 #include "store/ftjobs.h"
 
@@ -17,6 +18,8 @@ struct fixture {
     struct err err;
     const char *job; /* of fixture_job */
 };
+
+static const struct audit_cause by_test __attribute__((unused)) = {.actor = "test"};
 
 static inline int fixture_open(void **state) {
     char name[ID_SIZE];

@@ -47,7 +47,9 @@ static void start(struct api_fixture *f) {
     put_tuned(f, TUNED, "tuned", NULL, "jobs/1/out");
     put_tuned(f, TUNED ":ckpt-step-4", "checkpoint", TUNED, "jobs/1/out/epochs/4");
     put_tuned(f, "org/imported", "imported", NULL, "imported/1");
-    if (routes_set(f->api.catalog, "production", TUNED, &err)) fail_msg("%s", err.msg);
+    if (routes_set(f->api.catalog, "production", TUNED, &(struct audit_cause){.actor = "test"},
+                   &err))
+        fail_msg("%s", err.msg);
 }
 
 static void stop(struct api_fixture *f) {

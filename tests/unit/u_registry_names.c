@@ -118,22 +118,24 @@ static void aliases_lead_to_models(void **state) {
     struct named_model m;
     struct err *err = &f->err;
     a_home_with_models(f);
-    assert_int_equal(names_set_alias(f->c, "production", TUNED, err), 0);
-    assert_int_equal(names_set_alias(f->c, "gpt-4o-mini", "production", err), 0);
+    assert_int_equal(names_set_alias(f->c, "production", TUNED, &by_test, err), 0);
+    assert_int_equal(names_set_alias(f->c, "gpt-4o-mini", "production", &by_test, err), 0);
     assert_string_equal(resolve(f, "gpt-4o-mini").id, TUNED);
-    assert_int_equal(names_set_alias(f->c, "production", "gpt-4o-mini", err), ERR_CONFLICT);
-    assert_int_equal(names_set_alias(f->c, "production", "production", err), ERR_CONFLICT);
-    assert_int_equal(names_set_alias(f->c, "small", TUNED, err), ERR_CONFLICT);
-    assert_int_equal(names_set_alias(f->c, "x", "nothing", err), ERR_NOT_FOUND);
-    assert_int_equal(names_set_alias(f->c, "a b", TUNED, err), ERR_INVALID);
-    assert_int_equal(names_set_alias(f->c, "", TUNED, err), ERR_INVALID);
-    assert_int_equal(names_set_alias(f->c, "production", "small", err), 0); /* moved */
+    assert_int_equal(names_set_alias(f->c, "production", "gpt-4o-mini", &by_test, err),
+                     ERR_CONFLICT);
+    assert_int_equal(names_set_alias(f->c, "production", "production", &by_test, err),
+                     ERR_CONFLICT);
+    assert_int_equal(names_set_alias(f->c, "small", TUNED, &by_test, err), ERR_CONFLICT);
+    assert_int_equal(names_set_alias(f->c, "x", "nothing", &by_test, err), ERR_NOT_FOUND);
+    assert_int_equal(names_set_alias(f->c, "a b", TUNED, &by_test, err), ERR_INVALID);
+    assert_int_equal(names_set_alias(f->c, "", TUNED, &by_test, err), ERR_INVALID);
+    assert_int_equal(names_set_alias(f->c, "production", "small", &by_test, err), 0); /* moved */
     assert_string_equal(resolve(f, "gpt-4o-mini").id, "small");
     /* what only a hand in the catalog could make */
-    assert_int_equal(routes_set(f->c, "a", "b", err), 0);
-    assert_int_equal(routes_set(f->c, "b", "a", err), 0);
+    assert_int_equal(routes_set(f->c, "a", "b", &by_test, err), 0);
+    assert_int_equal(routes_set(f->c, "b", "a", &by_test, err), 0);
     assert_int_equal(names_resolve(f->c, "a", &f->mem, &m, err), ERR_NOT_FOUND);
-    assert_int_equal(routes_set(f->c, "lost", "gone", err), 0);
+    assert_int_equal(routes_set(f->c, "lost", "gone", &by_test, err), 0);
     assert_int_equal(names_resolve(f->c, "lost", &f->mem, &m, err), ERR_NOT_FOUND);
     assert_non_null(strstr(err->msg, "leads to \"gone\""));
 }
@@ -142,7 +144,7 @@ static void the_list_has_them_all(void **state) {
     struct fixture *f = *state;
     struct named_list l;
     a_home_with_models(f);
-    assert_int_equal(names_set_alias(f->c, "production", TUNED, &f->err), 0);
+    assert_int_equal(names_set_alias(f->c, "production", TUNED, &by_test, &f->err), 0);
     assert_int_equal(names_list(f->c, &f->mem, &l, &f->err), 0);
     size_t first = strcmp(l.list[0].id, "starter") == 0; /* where the tests run in the tree */
     assert_int_equal(l.count, first + 5);
@@ -161,11 +163,11 @@ static void deleting_takes_checkpoints_and_files(void **state) {
     char *out = catalog_path(f->c, "jobs/1/out");
     assert_int_equal(names_delete(f->c, "small", err), ERR_INVALID);
     assert_int_equal(names_delete(f->c, "nothing", err), ERR_NOT_FOUND);
-    assert_int_equal(names_set_alias(f->c, "production", TUNED, err), 0);
+    assert_int_equal(names_set_alias(f->c, "production", TUNED, &by_test, err), 0);
     assert_int_equal(names_delete(f->c, "production", err), ERR_INVALID);
     assert_int_equal(names_delete(f->c, TUNED, err), ERR_CONFLICT);
     assert_non_null(strstr(err->msg, "production"));
-    assert_int_equal(routes_delete(f->c, "production", err), 0);
+    assert_int_equal(routes_delete(f->c, "production", &by_test, err), 0);
     /* the last checkpoint shares its files with the model */
     assert_int_equal(names_delete(f->c, TUNED ":ckpt-step-8", err), 0);
     assert_true(dir_exists(out));

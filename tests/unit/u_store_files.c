@@ -227,14 +227,14 @@ static void aliases_are_set_and_moved(void **state) {
     struct fixture *f = *state;
     struct route r;
     struct route_list l;
-    assert_int_equal(routes_set(f->c, "production", "starter", &f->err), 0);
-    assert_int_equal(routes_set(f->c, "production", "ft:a:b::c", &f->err), 0);
+    assert_int_equal(routes_set(f->c, "production", "starter", &by_test, &f->err), 0);
+    assert_int_equal(routes_set(f->c, "production", "ft:a:b::c", &by_test, &f->err), 0);
     assert_int_equal(routes_get(f->c, "production", &f->mem, &r, &f->err), 0);
     assert_string_equal(r.target, "ft:a:b::c");
     assert_int_equal(routes_list(f->c, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 1);
-    assert_int_equal(routes_delete(f->c, "production", &f->err), 0);
-    assert_int_equal(routes_delete(f->c, "production", &f->err), ERR_NOT_FOUND);
+    assert_int_equal(routes_delete(f->c, "production", &by_test, &f->err), 0);
+    assert_int_equal(routes_delete(f->c, "production", &by_test, &f->err), ERR_NOT_FOUND);
 }
 
 static void put_completion(struct fixture *f, const char *id, const char *model,
