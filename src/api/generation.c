@@ -3,6 +3,7 @@
 #include "api/grammar_cache.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "infer/grammar_filter.h"
 #include "registry/names.h"
 
 #include <stdio.h>
@@ -131,29 +132,11 @@ int generation_busy(struct http_request *req, struct http_response *res) {
 
 /* --- grammars --- */
 
-static int filter_mask(void *ctx, uint64_t *allowed, int64_t vocab, struct err *err) {
-    (void)err;
-    grammar_mask(ctx, allowed, vocab);
-    return 0;
-}
-
-static int filter_accept(void *ctx, int32_t id, struct err *err) {
-    if (!grammar_accept(ctx, id))
-        return err_set(err, ERR_INTERNAL, "token %d came where the grammar forbids it", id);
-    return grammar_must_stop(ctx) ? 1 : 0;
-}
-
-static void filter_release(void *ctx) { grammar_state_free(ctx); }
-
 int generation_filter(struct generation *g, struct grammar *grammar, struct engine_filter *ret,
                       struct err *err) {
     struct grammar_vocab *vocab = NULL;
-    struct grammar_state *state = NULL;
     int rc = grammar_cache_vocab(g->api->grammars, g->path, &vocab, err);
-    if (!rc) rc = grammar_state_new(grammar, vocab, &state, err);
+    if (!rc) rc = grammar_filter(grammar, vocab, ret, err);
     grammar_vocab_free(vocab);
-    if (rc) return rc;
-    *ret = (struct engine_filter){
-        .ctx = state, .mask = filter_mask, .accept = filter_accept, .release = filter_release};
-    return 0;
+    return rc;
 }
