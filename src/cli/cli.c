@@ -38,6 +38,31 @@ int cli_model_path(const char *model, char **ret, struct err *err) {
     return model_resolve(model, ret, err);
 }
 
+bool cli_is_adapter(const char *path) {
+    char *config = path_join(path, "adapter_config.json");
+    bool yes = file_exists(config);
+    mem_free(config);
+    return yes;
+}
+
+int cli_adapter_base(const char *adapter, char **ret, struct err *err) {
+    char *path = path_join(adapter, "adapter_config.json");
+    json_t *config = NULL;
+    struct str base = {0};
+    int rc = json_read_file(path, (size_t)1 << 20, &config, err);
+    if (!rc) rc = json_get_str(config, "base_model_name_or_path", path, &base, err);
+    if (!rc && !base.n)
+        rc = err_set(err, ERR_INVALID, "\"%s\" names no base model; give it with --base", path);
+    if (!rc) {
+        char *name = mem_strndup(base.p, base.n);
+        rc = cli_model_path(name, ret, err);
+        mem_free(name);
+    }
+    json_decref(config);
+    mem_free(path);
+    return rc;
+}
+
 int cli_num(const char *dtype, int threads, struct num **ret, struct err *err) {
     enum num_isa isa;
     int rc = num_isa_choose(&isa, err);

@@ -47,6 +47,10 @@ int cli_fail(const char *command, const struct err *err);
 int cli_stdin(struct buf *b, struct err *err);
 /* MODEL of a command line: an existing path, or the directory of a known name; caller frees. */
 int cli_model_path(const char *model, char **ret, struct err *err);
+bool cli_is_adapter(const char *path); /* a directory with adapter_config.json */
+/* The directory of the base that an adapter names, for the common case that it is still where it
+ * was; caller frees. */
+int cli_adapter_base(const char *adapter, char **ret, struct err *err);
 /* Numeric context for --dtype ("f32", "bf16" or NULL: the machine's best) and --threads. */
 int cli_num(const char *dtype, int threads, struct num **ret, struct err *err);
 

@@ -8,33 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* a directory with adapter_config.json is an adapter */
-static bool is_adapter(const char *path) {
-    char *config = path_join(path, "adapter_config.json");
-    bool yes = file_exists(config);
-    mem_free(config);
-    return yes;
-}
-
-/* the base an adapter names, for the common case that it is still where it was */
-static int base_of_adapter(const char *adapter, char **ret, struct err *err) {
-    char *path = path_join(adapter, "adapter_config.json");
-    json_t *config = NULL;
-    struct str base = {0};
-    int rc = json_read_file(path, (size_t)1 << 20, &config, err);
-    if (!rc) rc = json_get_str(config, "base_model_name_or_path", path, &base, err);
-    if (!rc && !base.n)
-        rc = err_set(err, ERR_INVALID, "\"%s\" names no base model; give it with --base", path);
-    if (!rc) {
-        char *name = mem_strndup(base.p, base.n);
-        rc = cli_model_path(name, ret, err);
-        mem_free(name);
-    }
-    json_decref(config);
-    mem_free(path);
-    return rc;
-}
-
 struct export_request {
     const char *subject, *base, *format, *dtype, *out;
     int threads;
@@ -45,7 +18,7 @@ static int run(const struct export_request *q, struct export_check *check, struc
     if (!peft && strcmp(q->format, "safetensors") != 0)
         return err_set(err, ERR_USAGE, "--format is peft or safetensors, not \"%s\"%s", q->format,
                        strcmp(q->format, "gguf") == 0 ? "; this version does not write GGUF" : "");
-    bool adapter = is_adapter(q->subject);
+    bool adapter = cli_is_adapter(q->subject);
     if (peft && !adapter)
         return err_set(err, ERR_USAGE, "\"%s\" is no adapter, and --format peft writes adapters",
                        q->subject);
@@ -55,7 +28,7 @@ static int run(const struct export_request *q, struct export_check *check, struc
     char *base = NULL;
     int rc = cli_num("f32", q->threads, &num, err);
     if (!rc && adapter && !q->base)
-        rc = base_of_adapter(q->subject, &base, err);
+        rc = cli_adapter_base(q->subject, &base, err);
     else if (!rc)
         rc = cli_model_path(adapter ? q->base : q->subject, &base, err);
     if (!rc && peft)
