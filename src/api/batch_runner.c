@@ -248,23 +248,20 @@ static void answer_all(struct run *r) {
 
 /* --- its end --- */
 
-static int save(struct run *r, struct blob_writer *w, const char *what, const char **ret_id,
-                struct err *err) {
-    char name[ID_SIZE + 16];
-    struct stored_file made;
-    if (blob_writer_bytes(w) == 0) return 0;
-    snprintf(name, sizeof name, "%s_%s.jsonl", r->batch.id, what);
+static struct batch_made made(const struct run *r, struct blob_writer *w, const char *name) {
     int64_t after = r->batch.output_expires_after;
-    struct stored_file new = {.filename = name,
-                              .purpose = "batch_output",
-                              .expires_at = after ? clock_unix() + after : 0};
-    int rc = files_add(r->api->catalog, &new, w, &r->mem, &made, err);
-    if (!rc) *ret_id = made.id;
-    return rc;
+    if (blob_writer_bytes(w) == 0) return (struct batch_made){.w = NULL};
+    return (struct batch_made){.file = {.filename = name,
+                                        .purpose = "batch_output",
+                                        .expires_at = after ? clock_unix() + after : 0},
+                               .w = w};
 }
 
 static int finish(struct run *r, struct err *err) {
-    char usage[256]; /* nothing here reasons */
+    char output[ID_SIZE + 16], errors[ID_SIZE + 16], usage[256];
+    snprintf(output, sizeof output, "%s_output.jsonl", r->batch.id);
+    snprintf(errors, sizeof errors, "%s_error.jsonl", r->batch.id);
+    /* nothing here reasons */
     snprintf(usage, sizeof usage,
              "{\"input_tokens\":%lld,\"input_tokens_details\":{\"cached_tokens\":%lld},"
              "\"output_tokens\":%lld,\"output_tokens_details\":{\"reasoning_tokens\":0},"
@@ -276,17 +273,21 @@ static int finish(struct run *r, struct err *err) {
                              .total = r->count,
                              .completed = r->completed,
                              .failed = r->failed,
-                             .usage = usage};
+                             .usage = usage,
+                             .output = made(r, r->output, output),
+                             .error = made(r, r->errors, errors)};
     if (r->cancelled) u.from = "cancelling", u.to = "cancelled";
-    int rc = save(r, r->output, "output", &u.output_file, err);
-    if (!rc) rc = save(r, r->errors, "error", &u.error_file, err);
-    if (!rc) rc = batches_update(r->api->catalog, r->batch.id, &u, err);
+    int rc = batches_update(r->api->catalog, r->batch.id, &u, err);
     if (rc == ERR_CANCELLED && !r->cancelled) { /* cancelled at the last moment */
         u.from = "cancelling", u.to = "cancelled";
         return batches_update(r->api->catalog, r->batch.id, &u, err);
     }
     if (rc || r->cancelled || r->expired) return rc;
-    u.from = "finalizing", u.to = "completed";
+    u = (struct batch_update){.from = "finalizing",
+                              .to = "completed",
+                              .total = r->count,
+                              .completed = r->completed,
+                              .failed = r->failed};
     return batches_update(r->api->catalog, r->batch.id, &u, err);
 }
 

@@ -1,7 +1,6 @@
 #include "store/batches.h"
 
 #include "base/clock.h"
-#include "store/files.h"
 #include "store/store_int.h"
 
 #include <stdio.h>
@@ -135,21 +134,38 @@ int batches_cancel(struct catalog *c, const char *id, struct arena *mem, struct 
     return store_write_end(c, cancel_in(c, id, mem, ret, err), err);
 }
 
+static int put_made(struct catalog *c, const char *id, const struct batch_made *made,
+                    const char *sql, struct err *err) {
+    char file[ID_SIZE];
+    if (!made->w) return 0;
+    int rc = files_insert(c, &made->file, made->w, file, err);
+    return rc ? rc : db_run(&c->writer, sql, VALS(v_z(file), v_z(id)), err);
+}
+
+static int update_in(struct catalog *c, const char *id, const struct batch_update *u,
+                     struct err *err) {
+    int rc = db_run(&c->writer,
+                    "UPDATE batch SET total = ?, completed = ?, failed = ?, "
+                    "model = coalesce(?, model), errors = coalesce(?, errors), "
+                    "usage = coalesce(?, usage) WHERE id = ? AND status = ?",
+                    VALS(v_i(u->total), v_i(u->completed), v_i(u->failed), v_z(u->model),
+                         v_z(u->errors), v_z(u->usage), v_z(id), v_z(u->from)),
+                    err);
+    if (!rc &&
+        db_changes(&c->writer) == 0) /* before the files are placed, which may be done once */
+        rc = err_set(err, ERR_CANCELLED, "batch \"%s\" is not %s any more", id, u->from);
+    if (!rc) rc = put_made(c, id, &u->output, "UPDATE batch SET output_file = ? WHERE id = ?", err);
+    if (!rc) rc = put_made(c, id, &u->error, "UPDATE batch SET error_file = ? WHERE id = ?", err);
+    return rc;
+}
+
 int batches_update(struct catalog *c, const char *id, const struct batch_update *u,
                    struct err *err) {
-    int rc = store_write_begin(c, err);
+    int rc = u->output.w ? blob_writer_finish(u->output.w, err) : 0;
+    if (!rc && u->error.w) rc = blob_writer_finish(u->error.w, err);
+    if (!rc) rc = store_write_begin(c, err);
     if (rc) return rc;
-    rc = db_run(&c->writer,
-                "UPDATE batch SET total = ?, completed = ?, failed = ?, "
-                "model = coalesce(?, model), output_file = coalesce(?, output_file), "
-                "error_file = coalesce(?, error_file), errors = coalesce(?, errors), "
-                "usage = coalesce(?, usage) WHERE id = ? AND status = ?",
-                VALS(v_i(u->total), v_i(u->completed), v_i(u->failed), v_z(u->model),
-                     v_z(u->output_file), v_z(u->error_file), v_z(u->errors), v_z(u->usage),
-                     v_z(id), v_z(u->from)),
-                err);
-    if (!rc && db_changes(&c->writer) == 0)
-        rc = err_set(err, ERR_CANCELLED, "batch \"%s\" is not %s any more", id, u->from);
+    rc = update_in(c, id, u, err);
     if (!rc && strcmp(u->from, u->to) != 0) rc = put_status(c, id, u->to, err);
     return store_write_end(c, rc, err);
 }

@@ -7,7 +7,7 @@
 #ifndef STORE_BATCHES_H
 #define STORE_BATCHES_H
 
-#include "store/catalog.h"
+#include "store/files.h"
 
 struct batch {
     const char *id, *status;
@@ -42,13 +42,18 @@ int batches_cancel(struct catalog *c, const char *id, struct arena *mem, struct 
 /* The oldest batch in this state; *ret_found false: none. */
 int batches_oldest(struct catalog *c, const char *status, struct arena *mem, struct batch *ret,
                    bool *ret_found, struct err *err);
+struct batch_made {
+    struct stored_file file; /* as for files_add */
+    struct blob_writer *w;   /* NULL: there is none; the caller frees it */
+};
 struct batch_update {
     const char *from, *to; /* states; the same: only the numbers change */
     int64_t total, completed, failed;
-    const char *model, *output_file, *error_file, *errors, *usage; /* NULL: as it was */
+    const char *model, *errors, *usage; /* NULL: as it was */
+    struct batch_made output, error;    /* files that it now has */
 };
-/* With the stamp of the new state and, at an end, its webhook. ERR_CANCELLED: it is not in `from`
- * (any more). */
+/* With the stamp of the new state and, at an end, its webhook; all of it or nothing, the files too.
+ * ERR_CANCELLED: it is not in `from` (any more). */
 int batches_update(struct catalog *c, const char *id, const struct batch_update *u,
                    struct err *err);
 

@@ -99,6 +99,7 @@ void blob_writer_free(struct blob_writer *w) {
 }
 
 int blob_writer_finish(struct blob_writer *w, struct err *err) {
+    if (!w->hash) return 0;
     int rc = file_writer_sync(&w->file, err);
     if (rc) return rc;
     sha256_finish(w->hash, w->hex);

@@ -132,9 +132,54 @@ static struct batch new_batch(struct fixture *f) {
     return b;
 }
 
+static struct batch_made a_file(struct fixture *f, const char *name, const char *bytes) {
+    struct batch_made made = {.file = {.filename = name, .purpose = "batch_output"}};
+    int rc = blob_writer_open(f->c, &made.w, &f->err);
+    if (!rc) rc = blob_writer_add(made.w, bytes, strlen(bytes), &f->err);
+    if (rc) fail_msg("%s", f->err.msg);
+    return made;
+}
+
+static size_t outputs(struct fixture *f) {
+    struct file_list l;
+    assert_int_equal(
+        files_list(f->c, "batch_output", &(struct page){.limit = 9}, &f->mem, &l, &f->err), 0);
+    return l.count;
+}
+
+/* a batch that was cancelled meanwhile gets its files with the next try, and once */
+static void a_batch_and_its_files_change_together(void **state) {
+    struct fixture *f = *state;
+    struct batch b = new_batch(f);
+    struct batch_update u = {.from = "in_progress", .to = "finalizing"};
+    u.output = a_file(f, "out.jsonl", "{}\n");
+    u.error = a_file(f, "err.jsonl", "{\"a\":1}\n");
+    assert_int_equal(batches_update(f->c, b.id, &u, &f->err), ERR_CANCELLED);
+    assert_int_equal(outputs(f), 0);
+    u.from = "validating", u.to = "nonsense";
+    assert_int_equal(batches_update(f->c, b.id, &u, &f->err), ERR_INTERNAL);
+    assert_int_equal(outputs(f), 0);
+    blob_writer_free(u.output.w);
+    u.output = a_file(f, "out.jsonl", "{}\n");
+    blob_writer_free(u.error.w);
+    u.error = a_file(f, "err.jsonl", "{\"a\":1}\n");
+    assert_int_equal(batches_cancel(f->c, b.id, &f->mem, &b, &f->err), 0);
+    u.from = "in_progress", u.to = "finalizing";
+    assert_int_equal(batches_update(f->c, b.id, &u, &f->err), ERR_CANCELLED);
+    u.from = "cancelling", u.to = "cancelled";
+    assert_int_equal(batches_update(f->c, b.id, &u, &f->err), 0);
+    assert_int_equal(outputs(f), 2);
+    assert_int_equal(batches_get(f->c, b.id, &f->mem, &b, &f->err), 0);
+    assert_non_null(b.output_file);
+    assert_string_not_equal(b.output_file, b.error_file);
+    blob_writer_free(u.output.w);
+    blob_writer_free(u.error.w);
+}
+
 static void a_batch_goes_its_way(void **state) {
     struct fixture *f = *state;
     struct batch b = new_batch(f);
+    struct stored_file file;
     struct webhook hook;
     struct outbox_list l;
     bool found = false;
@@ -144,15 +189,18 @@ static void a_batch_goes_its_way(void **state) {
                                       "completed"};
     for (int i = 0; i + 1 < 5; i++) {
         struct batch_update u = {.from = way[i], .to = way[i + 1], .total = 3, .completed = i};
-        if (i == 3) u.output_file = "file-out";
+        if (i == 2) u.output = a_file(f, "out.jsonl", "{}\n");
         assert_int_equal(batches_update(f->c, b.id, &u, &f->err), 0);
+        blob_writer_free(u.output.w);
         assert_int_equal(batches_oldest(f->c, way[i + 1], &f->mem, &b, &found, &f->err), 0);
         assert_true(found);
     }
     assert_true(b.in_progress_at && b.finalizing_at && b.completed_at);
     assert_int_equal(b.failed_at, 0);
     assert_int_equal(b.completed, 3);
-    assert_string_equal(b.output_file, "file-out");
+    assert_int_equal(files_get(f->c, b.output_file, &f->mem, &file, &f->err), 0);
+    assert_string_equal(file.filename, "out.jsonl");
+    assert_null(b.error_file);
     assert_string_equal(b.metadata, "{\"a\":\"b\"}");
     assert_int_equal(outbox_due(f->c, INT64_MAX, 9, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 1);
@@ -205,5 +253,5 @@ static void permissions_are_kept(void **state) {
 UNIT_TESTS(store_uploads, WITH_CATALOG(parts_become_a_file_in_the_order_named),
            WITH_CATALOG(parts_that_do_not_add_up_are_refused),
            WITH_CATALOG(cancelled_and_expired_uploads_leave_nothing),
-           WITH_CATALOG(a_batch_goes_its_way), WITH_CATALOG(a_cancelled_batch_stops_its_runner),
-           WITH_CATALOG(permissions_are_kept))
+           WITH_CATALOG(a_batch_goes_its_way), WITH_CATALOG(a_batch_and_its_files_change_together),
+           WITH_CATALOG(a_cancelled_batch_stops_its_runner), WITH_CATALOG(permissions_are_kept))
