@@ -308,11 +308,12 @@ enum MHD_Result exchange_handle(void *server, struct MHD_Connection *mhd, const 
                                 size_t *n, void **exchange) {
     struct http_exchange *x = *exchange;
     struct err err;
-    (void)server, (void)mhd, (void)url, (void)version;
+    (void)server, (void)mhd, (void)url;
     if (!x->started) {
+        x->http10 = strcmp(version, "HTTP/1.1") != 0;
         begin(x, method);
         /* who asks first is told first; others send their body before they read an answer */
-        return x->decided && x->expects_continue ? reply_queue(x) : MHD_YES;
+        return x->decided && x->expects_continue ? reply_queue(x, false) : MHD_YES;
     }
     if (*n) {
         x->received += (int64_t)*n;
@@ -323,7 +324,7 @@ enum MHD_Result exchange_handle(void *server, struct MHD_Connection *mhd, const 
     }
     if (x->queued) return MHD_YES;
     finish(x);
-    return reply_queue(x);
+    return reply_queue(x, true);
 }
 
 static void log_request(struct http_exchange *x, bool complete) {

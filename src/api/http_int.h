@@ -78,6 +78,7 @@ struct http_exchange {
     bool started, queued;
     bool decided; /* answered before the handler: the rest of the body is dropped */
     bool head, expects_continue;
+    bool http10; /* the client speaks that */
     struct buf body;
     struct multipart multipart;
     bool multipart_open, in_file;
@@ -102,7 +103,8 @@ void exchange_completed(void *server, struct MHD_Connection *mhd, void **exchang
                         enum MHD_RequestTerminationCode how);
 
 /* http_reply.c */
-enum MHD_Result reply_queue(struct http_exchange *x);
+/* whole: the request was read to its end, so another may follow on the connection */
+enum MHD_Result reply_queue(struct http_exchange *x, bool whole);
 bool cors_allows(const struct http_server *s, const char *origin);
 /* Browsers ask before they send; true: the answer is in res. */
 bool cors_preflight(struct http_exchange *x);

@@ -48,7 +48,14 @@ static void put(struct MHD_Response *r, const char *name, const char *value) {
     MHD_add_response_header(r, name, value);
 }
 
-static void put_headers(struct http_exchange *x, struct MHD_Response *r) {
+/* Will another request follow on the connection? Where not, libmicrohttpd says it. */
+static bool stays(const struct http_exchange *x) {
+    const char *wish = http_header(&x->req, "Connection");
+    if (wish && strcasestr(wish, "close")) return false;
+    return !x->http10 || (wish && strcasestr(wish, "keep-alive") && !x->res.stream.next);
+}
+
+static void put_headers(struct http_exchange *x, bool whole, struct MHD_Response *r) {
     struct http_server *s = x->server;
     const struct http_response *res = &x->res;
     const char *origin = http_header(&x->req, "Origin");
@@ -60,7 +67,7 @@ static void put_headers(struct http_exchange *x, struct MHD_Response *r) {
     put(r, "openai-organization", "org-local");
     if (atomic_load(&s->stopping))
         put(r, "Connection", "close");
-    else
+    else if (whole && stays(x))
         put(r, "Keep-Alive", "timeout=75");
     if (res->type && res->status != 204) put(r, "Content-Type", res->type);
     put(r, "X-Content-Type-Options", "nosniff");
@@ -154,10 +161,10 @@ static struct MHD_Response *make_response(struct http_exchange *x) {
                                            MHD_RESPMEM_PERSISTENT);
 }
 
-enum MHD_Result reply_queue(struct http_exchange *x) {
+enum MHD_Result reply_queue(struct http_exchange *x, bool whole) {
     struct MHD_Response *r = make_response(x);
     if (!r) return MHD_NO;
-    put_headers(x, r);
+    put_headers(x, whole, r);
     x->queued = true;
     conn_state_set(x->conn, CONN_REPLY);
     enum MHD_Result ok = MHD_queue_response(x->mhd, (unsigned)x->res.status, r);

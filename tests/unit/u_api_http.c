@@ -254,6 +254,35 @@ static void answers_carry_their_headers(void **state) {
     stop();
 }
 
+/* never both a promise to stay and an end */
+static void only_connections_that_stay_say_how_long(void **state) {
+    (void)state;
+    static const struct {
+        const char *request;
+        bool stays;
+    } cases[] = {{"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", true},
+                 {"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n", false},
+                 {"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: te, close\r\n\r\n", false},
+                 {"GET /v1/models HTTP/1.0\r\n\r\n", false},
+                 {"GET /v1/models HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true},
+                 {"POST /v1/nowhere HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                  "Content-Length: 9\r\n\r\n",
+                  false}};
+    struct answer a;
+    start(NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int fd = client_open(port);
+        client_text(fd, cases[i].request);
+        answer_read(fd, true, &a);
+        bool ends = strcasecmp(answer_header(&a, "Connection"), "close") == 0;
+        assert_string_equal(answer_header(&a, "Keep-Alive"), cases[i].stays ? "timeout=75" : "");
+        assert_int_equal(ends, !cases[i].stays);
+        answer_release(&a);
+        close(fd);
+    }
+    stop();
+}
+
 static void one_connection_serves_many(void **state) {
     (void)state;
     struct answer a;
@@ -916,17 +945,21 @@ static void requests_are_counted(void **state) {
     metrics_free((struct metrics *)o.metrics);
 }
 
-UNIT_TESTS(
-    api_http, cmocka_unit_test(paths_and_queries_arrive_decoded),
-    cmocka_unit_test(answers_carry_their_headers), cmocka_unit_test(one_connection_serves_many),
-    cmocka_unit_test(bodies_come_in_every_form), cmocka_unit_test(wrong_requests_are_named),
-    cmocka_unit_test(deep_bodies_are_refused), cmocka_unit_test(bodies_share_memory),
-    cmocka_unit_test(errors_of_handlers_become_answers), cmocka_unit_test(noise_does_no_harm),
-    cmocka_unit_test(keys_are_asked_before_bodies), cmocka_unit_test(other_sites_are_kept_out),
-    cmocka_unit_test(files_arrive_before_and_after_fields),
-    cmocka_unit_test(large_files_stream_through), cmocka_unit_test(stored_files_are_sent_whole),
-    cmocka_unit_test(streams_come_as_events), cmocka_unit_test(a_client_that_goes_is_noticed),
-    cmocka_unit_test(too_many_streams_are_told_to_wait), cmocka_unit_test(slow_clients_are_cut_off),
-    cmocka_unit_test(idle_crowds_stop_nobody), cmocka_unit_test(a_stop_lets_answers_finish),
-    cmocka_unit_test(a_hurried_stop_cuts_off), cmocka_unit_test(addresses_that_cannot_be_are_named),
-    cmocka_unit_test(requests_are_counted))
+UNIT_TESTS(api_http, cmocka_unit_test(paths_and_queries_arrive_decoded),
+           cmocka_unit_test(answers_carry_their_headers),
+           cmocka_unit_test(only_connections_that_stay_say_how_long),
+           cmocka_unit_test(one_connection_serves_many),
+           cmocka_unit_test(bodies_come_in_every_form), cmocka_unit_test(wrong_requests_are_named),
+           cmocka_unit_test(deep_bodies_are_refused), cmocka_unit_test(bodies_share_memory),
+           cmocka_unit_test(errors_of_handlers_become_answers),
+           cmocka_unit_test(noise_does_no_harm), cmocka_unit_test(keys_are_asked_before_bodies),
+           cmocka_unit_test(other_sites_are_kept_out),
+           cmocka_unit_test(files_arrive_before_and_after_fields),
+           cmocka_unit_test(large_files_stream_through),
+           cmocka_unit_test(stored_files_are_sent_whole), cmocka_unit_test(streams_come_as_events),
+           cmocka_unit_test(a_client_that_goes_is_noticed),
+           cmocka_unit_test(too_many_streams_are_told_to_wait),
+           cmocka_unit_test(slow_clients_are_cut_off), cmocka_unit_test(idle_crowds_stop_nobody),
+           cmocka_unit_test(a_stop_lets_answers_finish), cmocka_unit_test(a_hurried_stop_cuts_off),
+           cmocka_unit_test(addresses_that_cannot_be_are_named),
+           cmocka_unit_test(requests_are_counted))
