@@ -44,7 +44,7 @@ int generation_model(struct generation *g, struct http_request *req, struct str 
     g->path = found.path;
     g->adapter = found.adapter;
     g->context = model_config(g->model)->max_position;
-    g->owner = hash_bytes(req->key, strlen(req->key));
+    g->owner = req->key[0] ? hash_bytes(req->key, strlen(req->key)) : 0;
     fingerprint(g);
     return 0;
 }

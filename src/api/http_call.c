@@ -21,7 +21,7 @@ static void read_stream(struct http_response *res, struct buf *out) {
 void http_call(http_handler *handle, const json_t *body, void *user, struct http_called *ret) {
     struct arena arena;
     struct http_request req = {
-        .method = "POST", .json = body, .key = "", .arena = &arena, .user = user};
+        .method = "POST", .json = body, .key = "batch", .arena = &arena, .user = user};
     struct http_response res = {0};
     struct buf streamed;
     struct err err = {0};

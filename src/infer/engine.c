@@ -97,6 +97,7 @@ static void release(struct engine *e) {
     mem_free(e->running);
     mem_free(e->waiting);
     mem_free(e->arrivals);
+    mem_free(e->owners);
     pthread_cond_destroy(&e->wake);
     pthread_cond_destroy(&e->loaded);
     pthread_mutex_destroy(&e->lock);
@@ -160,27 +161,62 @@ int engine_retry_after(struct engine *e) {
     return seconds;
 }
 
+static struct owner_waits *waits_of(struct engine *e, uint64_t owner) {
+    for (size_t i = 0; i < e->owner_count; i++)
+        if (e->owners[i].owner == owner) return &e->owners[i];
+    return NULL;
+}
+
+void queue_add(struct engine *e, uint64_t owner) {
+    e->queued++;
+    if (!owner) return;
+    struct owner_waits *w = waits_of(e, owner);
+    if (!w) {
+        mem_grow((void **)&e->owners, &e->owner_cap, e->owner_count + 1, sizeof *w);
+        w = &e->owners[e->owner_count++];
+        *w = (struct owner_waits){.owner = owner};
+    }
+    w->count++;
+}
+
+void queue_take(struct engine *e, uint64_t owner) {
+    e->queued--;
+    struct owner_waits *w = owner ? waits_of(e, owner) : NULL;
+    if (w && --w->count == 0) *w = e->owners[--e->owner_count];
+}
+
+/* e->lock held: an owner may have three times what it leaves free, and the last place only where
+ * none of its requests waits. So the queue of one that floods it is never full for the next: alone
+ * it gets three quarters, two get three sevenths each, and so on. */
+static bool too_many(struct engine *e, uint64_t owner) {
+    const struct owner_waits *w = owner ? waits_of(e, owner) : NULL;
+    int64_t left = e->o.queue_max - e->queued;
+    return w && (left <= 1 || w->count >= 3 * left);
+}
+
 /* e->lock held */
-static int check_queue(struct engine *e, struct err *err) {
+static int check_queue(struct engine *e, uint64_t owner, struct err *err) {
     if (e->stop) return failed(e, err);
-    if (e->queued < e->o.queue_max) return 0;
+    bool full = e->queued >= e->o.queue_max;
+    if (!full && !too_many(e, owner)) return 0;
     e->refused++;
-    return err_set(err, ERR_BUSY, "%lld requests are waiting already; try again in %d s",
-                   (long long)e->queued, retry_after(e));
+    return err_set(err, ERR_BUSY, "%lld %s waiting already; try again in %d s",
+                   (long long)(full ? e->queued : waits_of(e, owner)->count),
+                   full ? "requests are" : "of your requests are", retry_after(e));
 }
 
 /* a place in the queue, taken before anything is loaded, so that a flood loads nothing */
-static int take_place(struct engine *e, struct err *err) {
+static int take_place(struct engine *e, uint64_t owner, struct err *err) {
     pthread_mutex_lock(&e->lock);
-    int rc = check_queue(e, err);
-    if (!rc) e->queued++;
+    int rc = check_queue(e, owner, err);
+    if (!rc) queue_add(e, owner);
     pthread_mutex_unlock(&e->lock);
     return rc;
 }
 
-static void leave_place(struct engine *e) {
+static void leave_place(struct engine *e, uint64_t owner) {
     pthread_mutex_lock(&e->lock);
-    e->queued--;
+    queue_take(e, owner);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -206,7 +242,7 @@ int engine_submit(struct engine *e, const struct engine_request *r, struct engin
     struct held_model *m = NULL;
     struct held_adapter *a = NULL;
     struct engine_stream *s = NULL;
-    int rc = take_place(e, err);
+    int rc = take_place(e, r->owner, err);
     if (rc) return rc;
     rc = models_acquire(e, r->model, &m, err);
     if (!rc && r->adapter) rc = adapters_acquire(e, m, r->adapter, &a, err);
@@ -216,7 +252,7 @@ int engine_submit(struct engine *e, const struct engine_request *r, struct engin
         *ret = s;
         return 0;
     }
-    leave_place(e);
+    leave_place(e, r->owner);
     if (s) s->filter = (struct engine_filter){0}; /* stays the caller's */
     if (s) stream_unref(s);
     if (m) models_release(e, m, a);

@@ -80,11 +80,12 @@ struct engine_request {
     bool prompt_logprobs;     /* of the prompt's tokens after the first, with `top` alternatives */
     int top;                  /* 0..ENGINE_TOP_MAX */
     struct engine_filter filter;
-    uint64_t owner; /* who asks, e.g. a hash of the key: slots are shared fairly between owners */
+    uint64_t owner; /* who asks, e.g. a hash of the key: places are shared fairly between owners,
+                       and none fills the queue alone, but 0 may */
 };
-/* ERR_BUSY: the queue is full (429); engine_retry_after says when to come again. ERR_LIMIT: prompt
- * or memory too large, with figures. ERR_INVALID: an id or an option out of range. Loads model and
- * adapter first where they are not loaded. */
+/* ERR_BUSY: the queue, or the owner's share of it, is full (429); engine_retry_after says when to
+ * come again. ERR_LIMIT: prompt or memory too large, with figures. ERR_INVALID: an id or an option
+ * out of range. Loads model and adapter first where they are not loaded. */
 int engine_submit(struct engine *e, const struct engine_request *r, struct engine_stream **ret,
                   struct err *err);
 int engine_retry_after(struct engine *e); /* seconds, an estimate; 1..120 */

@@ -94,6 +94,11 @@ struct engine_stream {
 
 /* --- the engine --- */
 
+struct owner_waits {
+    uint64_t owner;
+    int64_t count; /* > 0 */
+};
+
 struct cached {
     struct session *session;
     struct held_model *model;
@@ -117,7 +122,9 @@ struct engine {
     bool stop, sweep; /* sweep: something is stale */
     struct engine_stream **arrivals;
     size_t arrival_count, arrival_cap;
-    int64_t queued; /* arrivals and waiting */
+    int64_t queued;             /* arrivals and waiting */
+    struct owner_waits *owners; /* those of the queued, without owner 0 */
+    size_t owner_count, owner_cap;
     uint64_t arrived_count;
     struct held_model *models;
     uint64_t clock;
@@ -141,6 +148,10 @@ struct engine {
     struct held_model **now; /* (batch_max) models of this step */
     uint64_t turn;
 };
+
+/* engine.c; e->lock held: one of this owner's more, or fewer, in the queue */
+void queue_add(struct engine *e, uint64_t owner);
+void queue_take(struct engine *e, uint64_t owner);
 
 /* engine_models.c; under no lock. acquire loads in the calling thread and counts a use. */
 int models_acquire(struct engine *e, const char *path, struct held_model **ret, struct err *err);

@@ -122,11 +122,12 @@ static int64_t choose(const struct engine *e) {
 }
 
 void step_forget_waiting(struct engine *e, size_t i) {
+    uint64_t owner = e->waiting[i]->owner;
     memmove(e->waiting + i, e->waiting + i + 1,
             (e->waiting_count - i - 1) * sizeof(struct engine_stream *));
     e->waiting_count--;
     pthread_mutex_lock(&e->lock);
-    e->queued--;
+    queue_take(e, owner);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -254,7 +255,7 @@ static bool make_way(struct engine *e) {
              sizeof(struct engine_stream *));
     e->waiting[e->waiting_count++] = youngest;
     pthread_mutex_lock(&e->lock);
-    e->queued++;
+    queue_add(e, youngest->owner);
     pthread_mutex_unlock(&e->lock);
     e->stats.preemptions++;
     return true;

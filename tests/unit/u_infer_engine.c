@@ -559,6 +559,50 @@ static void a_flood_does_not_starve_another_owner(void **state) {
     engine_close(e);
 }
 
+/* of a queue of 8 one owner gets 6, the next still some, and who has a place free finds it again */
+static void one_owner_does_not_fill_the_queue(void **state) {
+    (void)state;
+    static const uint64_t who[] = {1, 1, 1, 1, 1, 1, 2};
+    enum { MINE = 6, ALL_OF = 7 };
+    struct engine *e =
+        open_engine((struct engine_options){.threads = 1, .batch_max = 1, .queue_max = 8});
+    struct ask a = make_ask(0), b = make_ask(1);
+    struct gate g;
+    struct err err;
+    struct answer got;
+    struct engine_stream *s[ALL_OF], *refused = NULL;
+    struct engine_stats st;
+    gate_init(&g);
+    g.hold_at = 1;
+    expect(&b, NUM_F32);
+    struct engine_request r = with_gate(&a, &g), more = request_of(&b);
+    struct engine_stream *first = submit(e, &r);
+    sem_wait(&g.arrived);
+    for (int i = 0; i < ALL_OF; i++) {
+        if (i == MINE) {
+            assert_int_equal(engine_submit(e, &more, &refused, &err), ERR_BUSY);
+            assert_non_null(strstr(err.msg, "6 of your requests"));
+        }
+        more.owner = who[i];
+        s[i] = submit(e, &more);
+    }
+    assert_int_equal(engine_submit(e, &more, &refused, &err), ERR_BUSY); /* the last place */
+    more.owner = 3;
+    struct engine_stream *last = submit(e, &more);
+    engine_cancel(last);
+    engine_cancel(first);
+    sem_post(&g.go);
+    for (int i = 0; i < ALL_OF; i++) read_and_compare(s[i], &b);
+    read_all(first, &got);
+    read_all(last, &got);
+    engine_stats(e, &st);
+    assert_int_equal(st.refused, 2);
+    assert_int_equal(st.queued, 0);
+    more.owner = 1;
+    read_and_compare(submit(e, &more), &b);
+    engine_close(e);
+}
+
 static void stopping_ends_all(void **state) {
     (void)state;
     struct engine *e = open_engine((struct engine_options){.threads = 2, .batch_max = 2});
@@ -836,6 +880,7 @@ UNIT_TESTS(infer_engine, cmocka_unit_test(tokens_are_the_same_alone_and_in_any_c
            cmocka_unit_test(a_filter_decides_what_comes),
            cmocka_unit_test(a_full_queue_says_so_and_cancelling_frees),
            cmocka_unit_test(a_flood_does_not_starve_another_owner),
+           cmocka_unit_test(one_owner_does_not_fill_the_queue),
            cmocka_unit_test(stopping_ends_all), cmocka_unit_test(a_damaged_adapter_fails_alone),
            cmocka_unit_test(what_is_forgotten_is_loaded_anew),
            cmocka_unit_test(an_engine_without_requests_ends),
