@@ -81,13 +81,15 @@ static char *last_part(const char *path) {
 }
 
 static int import_adapter(const char *path, const char *name, const char *base) {
+    char warning[240];
     struct err err = {0};
     struct catalog *c = NULL;
     char *part = last_part(path);
     struct name_import i = {.dir = path, .name = name ? name : part, .base = base};
     int rc = catalog_open(NULL, &c, &err);
-    if (!rc) rc = names_import(c, &i, &err);
+    if (!rc) rc = names_import(c, &i, warning, &err);
     catalog_close(c);
+    if (!rc && warning[0]) fprintf(stderr, "attune import: warning: %s\n", warning);
     if (!rc)
         printf("imported as %s: the server answers with it as \"model\": \"%s\"\n", i.name, i.name);
     mem_free(part);

@@ -84,12 +84,18 @@ static void on_note(void *ctx, const char *text) {
     fprintf(stderr, "%s\n", text);
 }
 
+static void on_warning(void *ctx, const char *text) {
+    (void)ctx;
+    fprintf(stderr, "warning: %s\n", text);
+}
+
 static int open_engine(struct serving *s, struct err *err) {
     struct engine_options o = {.threads = s->config.threads,
                                .memory_bytes = s->config.memory,
                                .batch_max = s->config.batch_max,
                                .queue_max = s->config.queue_max,
-                               .context_max = s->config.tokens_max};
+                               .context_max = s->config.tokens_max,
+                               .warn = on_warning};
     int rc = num_isa_choose(&o.isa, err);
     if (rc) return rc;
     o.compute = num_compute_default(o.isa);

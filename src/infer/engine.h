@@ -34,6 +34,10 @@ struct engine_options {
     int queue_max;       /* requests that wait; 0: 64 */
     int64_t context_max; /* tokens of prompt and answer together; 0: the model's own limit */
     bool weights_only;   /* models without tokenizer and template */
+    /* What was loaded and is not as it should be: an adapter of another base. From the thread that
+     * loads, without a lock; NULL: nobody wants to know. */
+    void (*warn)(void *ctx, const char *text);
+    void *warn_ctx;
 };
 int engine_open(const struct engine_options *o, struct engine **ret, struct err *err);
 /* No more requests; those there are end with ERR_CANCELLED at once. */

@@ -151,8 +151,7 @@ int models_acquire(struct engine *e, const char *path, struct held_model **ret, 
 
 static int load_adapter(struct engine *e, struct held_adapter *held, struct err *err) {
     struct adapter *a = NULL;
-    char warning[240]; /* a registry that has checked the hashes says it; here it would be too late
-                        */
+    char warning[240];
     int rc = adapter_open(held->model->m, held->dir, &a, warning, err);
     pthread_mutex_lock(&e->lock);
     if (!rc) rc = check_room(e, "adapter", held->dir, adapter_bytes(a), err);
@@ -168,6 +167,7 @@ static int load_adapter(struct engine *e, struct held_adapter *held, struct err 
     pthread_cond_broadcast(&e->loaded);
     pthread_mutex_unlock(&e->lock);
     if (rc) adapter_close(a);
+    if (!rc && warning[0] && e->o.warn) e->o.warn(e->o.warn_ctx, warning);
     return rc;
 }
 

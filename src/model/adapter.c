@@ -135,8 +135,9 @@ static int open_file(const char *dir, struct tensors **ret, struct err *err) {
     return rc;
 }
 
-static const char *differs(const char *recorded, const char *present) {
-    return recorded[0] && strcmp(recorded, present) != 0 ? present : NULL;
+/* what was not recorded, or not opened (weights_only), is not compared */
+static bool differs(const char *recorded, const char *present) {
+    return recorded[0] && present[0] && strcmp(recorded, present) != 0;
 }
 
 static int compare_hashes(const struct model *m, const struct model_hashes *recorded,

@@ -84,11 +84,12 @@ static int copy_adapter(const char *from, const char *to, struct err *err) {
     return rc;
 }
 
-static int opens_over(const char *base, const char *dir, struct err *err) {
+static int opens_over(const char *base, const char *dir, char warning[240], struct err *err) {
     struct model *m = NULL;
     struct adapter *a = NULL;
-    char warning[240] = "";
-    int rc = model_open(base, &(struct model_options){.weights_only = true}, &m, err);
+    /* tokenizer and template are compared as well, where the base has some */
+    int rc = model_open(base, &(struct model_options){0}, &m, err);
+    if (rc) rc = model_open(base, &(struct model_options){.weights_only = true}, &m, err);
     if (!rc) rc = adapter_open(m, dir, &a, warning, err);
     adapter_close(a);
     model_close(m);
@@ -96,14 +97,14 @@ static int opens_over(const char *base, const char *dir, struct err *err) {
 }
 
 static int take_in(struct catalog *c, const struct name_import *i, const char *base,
-                   const char *base_path, struct err *err) {
+                   const char *base_path, char warning[240], struct err *err) {
     char below[NAME_SIZE], temp[ID_SIZE], unique[9];
     id_random(unique, 8); /* a place that a killed import has left is in nobody's way */
     id_new("adapters/.tmp-", temp);
     snprintf(below, sizeof below, "adapters/%s.%s", i->name, unique);
     char *to = catalog_path(c, temp), *place = catalog_path(c, below);
     int rc = copy_adapter(i->dir, to, err);
-    if (!rc) rc = opens_over(base_path, to, err);
+    if (!rc) rc = opens_over(base_path, to, warning, err);
     if (!rc) rc = file_rename(to, place, err);
     struct tuned_model m = {.name = i->name, .kind = "imported", .base = base, .adapter = below};
     if (!rc) rc = tuned_add(c, &m, err);
@@ -115,7 +116,9 @@ static int take_in(struct catalog *c, const struct name_import *i, const char *b
     return rc;
 }
 
-int names_import(struct catalog *c, const struct name_import *i, struct err *err) {
+int names_import(struct catalog *c, const struct name_import *i, char warning[240],
+                 struct err *err) {
+    warning[0] = '\0';
     struct named_model m;
     struct arena mem;
     const char *base = i->base;
@@ -126,7 +129,7 @@ int names_import(struct catalog *c, const struct name_import *i, struct err *err
     if (!rc && !base) rc = said_base(i->dir, &mem, &base, err);
     if (!rc) rc = names_resolve(c, base, &mem, &m, err);
     if (!rc && m.kind != NAME_BASE) rc = err_set(err, ERR_INVALID, "\"%s\" is no base model", base);
-    if (!rc) rc = take_in(c, i, m.id, m.path, err);
+    if (!rc) rc = take_in(c, i, m.id, m.path, warning, err);
     arena_release(&mem);
     return rc;
 }

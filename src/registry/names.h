@@ -49,11 +49,12 @@ int names_set_alias(struct catalog *c, const char *name, const char *target,
                     const struct audit_cause *cause, struct err *err);
 
 /* A PEFT adapter under a name of its own. base NULL: the one that it says it belongs to. Opened
- * over its base before it is taken in. */
+ * over its base before it is taken in; `warning` ("": none) says that it was trained on another. */
 struct name_import {
     const char *dir, *name, *base;
 };
-int names_import(struct catalog *c, const struct name_import *i, struct err *err);
+int names_import(struct catalog *c, const struct name_import *i, char warning[240],
+                 struct err *err);
 
 /* --- composing --- */
 

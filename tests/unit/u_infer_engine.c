@@ -1,6 +1,7 @@
 /* The engine over small models: tokens as alone in any company, with cached beginnings, after
  * evictions, at one and two threads; its limits, its queue, its errors. What is expected comes from
  * one session, token by token, without the engine. */
+#include "adapter_fixture.h"
 #include "unit.h"
 
 #include "base/clock.h"
@@ -809,6 +810,31 @@ static void memory_bounds_models_and_requests(void **state) {
     engine_close(e);
 }
 
+static void count_warning(void *ctx, const char *text) {
+    if (strstr(text, "the weights of")) ++*(int *)ctx;
+}
+
+/* when it is loaded, not with every request */
+static void an_adapter_of_another_base_is_told_once(void **state) {
+    (void)state;
+    int warnings = 0;
+    char *dir = path_join(unit_dir(), "of_another");
+    adapter_with_hashes(ALL, dir, OTHER_HASH);
+    struct engine *e = open_engine(
+        (struct engine_options){.threads = 1, .warn = count_warning, .warn_ctx = &warnings});
+    struct ask a = make_ask(1), other = make_ask(2);
+    a.adapter = dir;
+    expect(&a, NUM_F32);
+    expect(&other, NUM_F32);
+    read_and_compare(ask(e, &other), &other);
+    assert_int_equal(warnings, 0);
+    read_and_compare(ask(e, &a), &a);
+    read_and_compare(ask(e, &a), &a);
+    assert_int_equal(warnings, 1);
+    engine_close(e);
+    mem_free(dir);
+}
+
 /* --- many threads --- */
 
 struct client {
@@ -881,6 +907,7 @@ UNIT_TESTS(infer_engine, cmocka_unit_test(tokens_are_the_same_alone_and_in_any_c
            cmocka_unit_test(a_full_queue_says_so_and_cancelling_frees),
            cmocka_unit_test(a_flood_does_not_starve_another_owner),
            cmocka_unit_test(one_owner_does_not_fill_the_queue),
+           cmocka_unit_test(an_adapter_of_another_base_is_told_once),
            cmocka_unit_test(stopping_ends_all), cmocka_unit_test(a_damaged_adapter_fails_alone),
            cmocka_unit_test(what_is_forgotten_is_loaded_anew),
            cmocka_unit_test(an_engine_without_requests_ends),

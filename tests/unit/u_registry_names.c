@@ -1,4 +1,5 @@
 /* Model names: bases, tuned models, checkpoints, imported adapters, aliases. */
+#include "adapter_fixture.h"
 #include "unit.h"
 
 #include "base/json.h"
@@ -217,34 +218,48 @@ static void link_base(struct fixture *f, const char *name) {
 static void an_adapter_is_taken_in(void **state) {
     struct fixture *f = *state;
     struct err *err = &f->err;
+    char warning[240];
     struct name_import i = {.dir = FIXTURE "/adapter", .name = "mine", .base = "tiny"};
-    assert_int_equal(names_import(f->c, &i, err), ERR_NOT_FOUND); /* no such base */
+    assert_int_equal(names_import(f->c, &i, warning, err), ERR_NOT_FOUND); /* no such base */
     link_base(f, "tiny");
-    assert_int_equal(names_import(f->c, &i, err), 0);
+    assert_int_equal(names_import(f->c, &i, warning, err), 0);
     struct named_model m = resolve(f, "mine");
     assert_int_equal(m.kind, NAME_IMPORTED);
     assert_string_equal(m.base, "tiny");
+    assert_string_equal(warning, "");
     char *weights = path_join(m.adapter, "adapter_model.safetensors");
     assert_true(file_exists(weights));
-    assert_int_equal(names_import(f->c, &i, err), ERR_CONFLICT);
+    assert_int_equal(names_import(f->c, &i, warning, err), ERR_CONFLICT);
     i.name = "tiny";
-    assert_int_equal(names_import(f->c, &i, err), ERR_CONFLICT);
+    assert_int_equal(names_import(f->c, &i, warning, err), ERR_CONFLICT);
     i.name = "../x";
-    assert_int_equal(names_import(f->c, &i, err), ERR_INVALID);
+    assert_int_equal(names_import(f->c, &i, warning, err), ERR_INVALID);
     assert_int_equal(names_delete(f->c, "mine", err), 0);
     assert_false(file_exists(weights));
     mem_free(weights);
 }
 
+static void an_adapter_of_another_base_is_told(void **state) {
+    struct fixture *f = *state;
+    char warning[240], *dir = path_join(unit_dir(), "other");
+    link_base(f, "tiny");
+    adapter_with_hashes(FIXTURE "/adapter", dir, OTHER_HASH);
+    struct name_import i = {.dir = dir, .name = "mine", .base = "tiny"};
+    if (names_import(f->c, &i, warning, &f->err)) fail_msg("%s", f->err.msg);
+    assert_non_null(strstr(warning, "the weights of"));
+    mem_free(dir);
+}
+
 static void what_does_not_open_is_not_taken_in(void **state) {
     struct fixture *f = *state;
     struct named_model m;
+    char warning[240];
     link_base(f, "tiny");
     put_base(f, "small"); /* without weights */
     struct name_import i = {.dir = FIXTURE "/adapter", .name = "mine", .base = "small"};
-    assert_int_not_equal(names_import(f->c, &i, &f->err), 0);
+    assert_int_not_equal(names_import(f->c, &i, warning, &f->err), 0);
     i = (struct name_import){.dir = unit_dir(), .name = "mine", .base = "tiny"};
-    assert_int_not_equal(names_import(f->c, &i, &f->err), 0);
+    assert_int_not_equal(names_import(f->c, &i, warning, &f->err), 0);
     assert_int_equal(names_resolve(f->c, "mine", &f->mem, &m, &f->err), ERR_NOT_FOUND);
     char *adapters = path_join(f->home, "adapters"), **names = NULL;
     size_t count = 1;
@@ -257,10 +272,11 @@ static void what_does_not_open_is_not_taken_in(void **state) {
 static void the_adapter_says_its_base(void **state) {
     struct fixture *f = *state;
     struct name_import i = {.dir = FIXTURE "/adapter", .name = "mine"};
+    char warning[240];
     struct buf b;
     json_t *config = NULL;
     link_base(f, "tiny");
-    assert_int_equal(names_import(f->c, &i, &f->err), ERR_NOT_FOUND);
+    assert_int_equal(names_import(f->c, &i, warning, &f->err), ERR_NOT_FOUND);
     assert_non_null(strstr(f->err.msg, "--base"));
     char *dir = path_join(unit_dir(), "said"), *to = path_join(dir, "adapter_model.safetensors");
     char *from = realpath(FIXTURE "/adapter/adapter_model.safetensors", NULL);
@@ -272,7 +288,7 @@ static void the_adapter_says_its_base(void **state) {
     put_file(f, dir, "adapter_config.json", buf_view(&b));
     assert_int_equal(symlink(from, to), 0);
     i.dir = dir;
-    assert_int_equal(names_import(f->c, &i, &f->err), 0);
+    assert_int_equal(names_import(f->c, &i, warning, &f->err), 0);
     assert_string_equal(resolve(f, "mine").base, "tiny");
     buf_release(&b);
     json_decref(config);
@@ -286,5 +302,6 @@ UNIT_TESTS(registry_names, WITH_HOME(each_name_is_a_base_and_an_adapter),
            WITH_HOME(names_are_never_paths), WITH_HOME(a_tuned_model_without_its_base_says_so),
            WITH_HOME(aliases_lead_to_models), WITH_HOME(the_list_has_them_all),
            WITH_HOME(deleting_takes_checkpoints_and_files), WITH_HOME(an_adapter_is_taken_in),
+           WITH_HOME(an_adapter_of_another_base_is_told),
            WITH_HOME(what_does_not_open_is_not_taken_in), WITH_HOME(the_adapter_says_its_base),
            cmocka_unit_test(composed_names_have_five_parts))
