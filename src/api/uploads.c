@@ -133,7 +133,9 @@ static int complete(struct http_request *req, struct http_response *res, struct 
     if (!rc) rc = id ? uploads_get(c, id, req->arena, &u, err) : ERR_NOT_FOUND;
     if (rc) return no_upload(req, rc, res);
     rc = uploads_complete(c, id, &order, req->arena, &u, &f, err);
-    if (rc == ERR_NOT_FOUND) return http_error(res, 400, NULL, "part_ids", "%s", err->msg);
+    if (rc == ERR_NOT_FOUND || rc == ERR_INVALID)
+        return http_error(res, 400, rc == ERR_INVALID ? "invalid_value" : NULL,
+                          order.md5_wrong ? "md5" : "part_ids", "%s", err->msg);
     if (!rc) rc = check_whole(req, &f, res, err);
     return rc ? rc : http_json(res, 200, upload_json(&u, &f));
 }

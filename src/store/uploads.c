@@ -153,18 +153,19 @@ static int append_part(struct catalog *c, const struct upload_part *part, struct
     return rc;
 }
 
-static int check_md5(EVP_MD_CTX *md5, const char *want, struct err *err) {
+static int check_md5(EVP_MD_CTX *md5, struct upload_order *o, struct err *err) {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned n = 0;
     char hex[MD5_HEX + 1] = "";
     if (EVP_DigestFinal_ex(md5, digest, &n) != 1 || n * 2 != MD5_HEX)
         return err_set(err, ERR_INTERNAL, "md5 failed");
     for (unsigned i = 0; i < n; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    if (strcasecmp(hex, want) == 0) return 0;
-    return err_set(err, ERR_INVALID, "the parts have the md5 %s, not %.64s", hex, want);
+    o->md5_wrong = strcasecmp(hex, o->md5) != 0;
+    if (!o->md5_wrong) return 0;
+    return err_set(err, ERR_INVALID, "the parts have the md5 %s, not %.64s", hex, o->md5);
 }
 
-static int join_parts(struct catalog *c, const struct upload *u, const struct upload_order *o,
+static int join_parts(struct catalog *c, const struct upload *u, struct upload_order *o,
                       const struct upload_part *const *list, struct blob_writer *w,
                       struct err *err) {
     EVP_MD_CTX *md5 = o->md5 ? EVP_MD_CTX_new() : NULL;
@@ -175,7 +176,7 @@ static int join_parts(struct catalog *c, const struct upload *u, const struct up
     if (!rc && blob_writer_bytes(w) != u->bytes)
         rc = err_set(err, ERR_INVALID, "%lld bytes were announced, the parts have %lld",
                      (long long)u->bytes, (long long)blob_writer_bytes(w));
-    if (!rc && md5) rc = check_md5(md5, o->md5, err);
+    if (!rc && md5) rc = check_md5(md5, o, err);
     EVP_MD_CTX_free(md5);
     return rc ? rc : blob_writer_finish(w, err);
 }
@@ -212,9 +213,8 @@ static int become_file(struct catalog *c, const char *id, struct blob_writer *w,
     return store_write_end(c, rc, err);
 }
 
-int uploads_complete(struct catalog *c, const char *id, const struct upload_order *o,
-                     struct arena *mem, struct upload *ret, struct stored_file *ret_file,
-                     struct err *err) {
+int uploads_complete(struct catalog *c, const char *id, struct upload_order *o, struct arena *mem,
+                     struct upload *ret, struct stored_file *ret_file, struct err *err) {
     struct upload u;
     struct list_out have = {0};
     struct blob_writer *w = NULL;

@@ -36,11 +36,11 @@ struct upload_order {
     const char *const *parts; /* ids, each once, in the order of the bytes */
     size_t count;
     const char *md5; /* hex of all bytes, or NULL */
+    bool md5_wrong;  /* set where that is why */
 };
 /* ERR_INVALID: the parts do not add up, or another md5. Parts that are not named are dropped. */
-int uploads_complete(struct catalog *c, const char *id, const struct upload_order *o,
-                     struct arena *mem, struct upload *ret, struct stored_file *ret_file,
-                     struct err *err);
+int uploads_complete(struct catalog *c, const char *id, struct upload_order *o, struct arena *mem,
+                     struct upload *ret, struct stored_file *ret_file, struct err *err);
 int uploads_cancel(struct catalog *c, const char *id, struct arena *mem, struct upload *ret,
                    struct err *err);
 /* What has not become a file by `now` loses its parts. */

@@ -220,10 +220,10 @@ static void uploads_become_files(void **state) {
     fixture_wrong(&f, "POST", target, "{\"part_ids\":[\"part_x\"]}", 400, NULL, "part_ids",
                   "part_x");
     snprintf(body, sizeof body, "{\"part_ids\":[\"%s\"]}", part[0]);
-    fixture_wrong(&f, "POST", target, body, 400, NULL, NULL, "the parts have 4");
+    fixture_wrong(&f, "POST", target, body, 400, "invalid_value", "part_ids", "the parts have 4");
     snprintf(body, sizeof body, "{\"part_ids\":[\"%s\",\"%s\",\"%s\"],\"md5\":\"00\"}", part[0],
              part[1], part[2]);
-    fixture_wrong(&f, "POST", target, body, 400, NULL, NULL, "md5");
+    fixture_wrong(&f, "POST", target, body, 400, "invalid_value", "md5", "have the md5");
     snprintf(body, sizeof body, "{\"part_ids\":[\"%s\",\"%s\",\"%s\"]}", part[0], part[1], part[2]);
     json_t *v = fixture_ok(&f, "POST", target, "", body);
     expect_member(v, "status", "\"completed\"");

@@ -56,7 +56,7 @@ static void parts_become_a_file_in_the_order_named(void **state) {
     assert_int_equal(u.expires_at - u.created_at, 3600);
     assert_int_equal(put_part(f, u.id, "def", &p[1]), 0);
     assert_int_equal(put_part(f, u.id, "abc", &p[0]), 0);
-    struct upload_order o = {p, 2, "E80B5017098950FC58AAD83C8C14978E"};
+    struct upload_order o = {.parts = p, .count = 2, .md5 = "E80B5017098950FC58AAD83C8C14978E"};
     assert_int_equal(uploads_complete(f->c, u.id, &o, &f->mem, &u, &file, &f->err), 0);
     assert_string_equal(u.status, "completed");
     assert_string_equal(u.file, file.id);
@@ -78,25 +78,25 @@ static void parts_that_do_not_add_up_are_refused(void **state) {
     struct stored_file file;
     assert_int_equal(put_part(f, u.id, "abc", &p[0]), 0);
     assert_int_equal(put_part(f, u.id, "more", &p[1]), ERR_INVALID);
-    struct upload_order short_one = {p, 1, NULL};
+    struct upload_order short_one = {.parts = p, .count = 1};
     assert_int_equal(uploads_complete(f->c, u.id, &short_one, &f->mem, &u, &file, &f->err),
                      ERR_INVALID);
     assert_non_null(strstr(f->err.msg, "6 bytes were announced, the parts have 3"));
     p[1] = p[0];
-    struct upload_order twice = {p, 2, NULL};
+    struct upload_order twice = {.parts = p, .count = 2};
     assert_int_equal(uploads_complete(f->c, u.id, &twice, &f->mem, &u, &file, &f->err),
                      ERR_INVALID);
     p[1] = "part_none";
     assert_int_equal(uploads_complete(f->c, u.id, &twice, &f->mem, &u, &file, &f->err),
                      ERR_NOT_FOUND);
     assert_int_equal(put_part(f, u.id, "def", &p[1]), 0);
-    struct upload_order wrong = {p, 2, "00000000000000000000000000000000"};
+    struct upload_order wrong = {.parts = p, .count = 2, .md5 = "00000000000000000000000000000000"};
     assert_int_equal(uploads_complete(f->c, u.id, &wrong, &f->mem, &u, &file, &f->err),
                      ERR_INVALID);
     assert_non_null(strstr(f->err.msg, "md5"));
     assert_int_equal(uploads_get(f->c, u.id, &f->mem, &u, &f->err), 0);
     assert_string_equal(u.status, "pending"); /* may be tried again */
-    struct upload_order right = {p, 2, NULL};
+    struct upload_order right = {.parts = p, .count = 2};
     assert_int_equal(uploads_complete(f->c, u.id, &right, &f->mem, &u, &file, &f->err), 0);
 }
 
