@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NAME_MAX_BYTES 96
@@ -180,17 +182,57 @@ int model_find(const char *name, char **ret, struct err *err) {
 /* --- the list ------------------------------------------------------------------------------------
  */
 
-static char *config_family(const char *dir) {
+/* What config.json files said. A server is asked for its models again and again, and reads such a
+ * file when it is another than before: by file number, size and times. */
+struct known_config {
+    struct stat at;                                        /* st_ino 0: nothing here */
+    char family[sizeof((struct model_config *)0)->family]; /* "": it cannot be used */
+};
+static struct {
+    pthread_mutex_t lock; /* guards the slots */
+    struct known_config slot[256];
+} known = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct known_config *slot_of(const struct stat *st) {
+    return &known.slot[st->st_ino % (sizeof known.slot / sizeof *known.slot)];
+}
+
+static bool same_time(struct timespec a, struct timespec b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool is_known(const struct stat *st, struct known_config *ret) {
+    pthread_mutex_lock(&known.lock);
+    *ret = *slot_of(st);
+    pthread_mutex_unlock(&known.lock);
+    const struct stat *at = &ret->at;
+    return at->st_ino == st->st_ino && at->st_dev == st->st_dev && at->st_size == st->st_size &&
+           same_time(at->st_mtim, st->st_mtim) && same_time(at->st_ctim, st->st_ctim);
+}
+
+static void read_family(const char *path, char *family, size_t n) {
     struct err ignored;
     struct model_config c;
     json_t *json = NULL;
-    char *path = path_join(dir, "config.json"), *family = NULL;
     if (json_read_file(path, CONFIG_BYTES_MAX, &json, &ignored) == 0 &&
         model_config_read(json, NULL, path, &c, &ignored) == 0)
-        family = mem_strdup(c.family);
+        snprintf(family, n, "%s", c.family);
     json_decref(json);
+}
+
+static char *config_family(const char *dir) {
+    char *path = path_join(dir, "config.json");
+    struct known_config k = {0};
+    struct stat st;
+    if (stat(path, &st) == 0 && !is_known(&st, &k)) {
+        k = (struct known_config){.at = st};
+        read_family(path, k.family, sizeof k.family);
+        pthread_mutex_lock(&known.lock);
+        *slot_of(&st) = k;
+        pthread_mutex_unlock(&known.lock);
+    }
     mem_free(path);
-    return family;
+    return k.family[0] ? mem_strdup(k.family) : NULL;
 }
 
 static void count_weights(const char *dir, int64_t *ret_params, int64_t *ret_bytes) {

@@ -112,6 +112,44 @@ static void the_list_has_families_sizes_and_sources(void **state) {
     mem_free(unfinished);
 }
 
+static const char *family_of(const char *name) {
+    static char family[32];
+    struct model_entry *list = NULL;
+    struct err err;
+    size_t count = 0;
+    assert_int_equal(models_usable(&list, &count, &err), 0);
+    family[0] = '\0';
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].name, name) == 0) snprintf(family, sizeof family, "%s", list[i].family);
+    models_list_free(list, count);
+    return family;
+}
+
+/* the list remembers what files said, and sees that they changed or went */
+static void another_config_is_seen(void **state) {
+    (void)state;
+#define CONFIG(type)                                                                               \
+    "{\"model_type\":\"" type "\",\"hidden_size\":8,\"num_hidden_layers\":1,"                      \
+    "\"num_attention_heads\":2,\"intermediate_size\":8,\"num_key_value_heads\":2,\"vocab_size\":"  \
+    "8}"
+    struct err err;
+    char *dir = model_home_path("m"), *path = path_join(dir, "config.json");
+    put_model(dir, CONFIG("llama"));
+    assert_string_equal(family_of("m"), "llama");
+    assert_string_equal(family_of("m"), "llama");
+    assert_int_equal(file_write_atomic(path, STR_LIT(CONFIG("qwen2")), &err), 0); /* as long */
+    assert_string_equal(family_of("m"), "qwen2");
+    assert_int_equal(file_write_atomic(path, STR_LIT("{"), &err), 0);
+    assert_string_equal(family_of("m"), "");
+    assert_string_equal(family_of("m"), "");
+    assert_int_equal(file_write_atomic(path, STR_LIT(CONFIG("llama")), &err), 0);
+    assert_string_equal(family_of("m"), "llama");
+    assert_int_equal(file_remove(path, &err), 0);
+    assert_string_equal(family_of("m"), "");
+    mem_free(path);
+    mem_free(dir);
+}
+
 static void names_are_plain(void **state) {
     (void)state;
     struct err err;
@@ -138,5 +176,5 @@ static void a_lock_is_held_once(void **state) {
 #define WITH_HOME(test) cmocka_unit_test_setup_teardown(test, use_fresh_home, leave_home)
 UNIT_TESTS(weights_models, WITH_HOME(names_resolve_and_paths_stay),
            WITH_HOME(the_starter_is_found_in_the_share_directory),
-           WITH_HOME(the_list_has_families_sizes_and_sources), WITH_HOME(a_lock_is_held_once),
-           cmocka_unit_test(names_are_plain))
+           WITH_HOME(the_list_has_families_sizes_and_sources), WITH_HOME(another_config_is_seen),
+           WITH_HOME(a_lock_is_held_once), cmocka_unit_test(names_are_plain))
