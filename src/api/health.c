@@ -3,6 +3,7 @@
 
 #include "api/engine_metrics.h"
 #include "api/metrics.h"
+#include "store/ftjobs.h"
 #include "store/keys.h"
 
 static int healthz(struct http_request *req, struct http_response *res, struct err *err) {
@@ -22,12 +23,22 @@ static int readyz(struct http_request *req, struct http_response *res, struct er
     return http_json(res, 200, json_pack("{s:s}", "status", "ready"));
 }
 
+static void job_metrics_write(struct catalog *c, struct buf *out) {
+    int64_t count[FTJOB_STATES];
+    struct err err;
+    if (ftjobs_count(c, count, &err)) return; /* a gap; /readyz tells of it */
+    buf_z(out, "# HELP attune_jobs fine-tuning jobs of the catalog\n# TYPE attune_jobs gauge\n");
+    for (int i = 0; i < FTJOB_STATES; i++)
+        buf_printf(out, "attune_jobs{status=\"%s\"} %lld\n", ftjob_states[i], (long long)count[i]);
+}
+
 static int metrics(struct http_request *req, struct http_response *res, struct err *err) {
     (void)err;
     http_json(res, 200, json_null());
     buf_clear(&res->body);
     metrics_write(api_of(req)->metrics, &res->body);
     if (api_of(req)->engine) engine_metrics_write(api_of(req)->engine, &res->body);
+    job_metrics_write(api_of(req)->catalog, &res->body);
     res->type = "text/plain; version=0.0.4; charset=utf-8";
     return 0;
 }

@@ -151,6 +151,22 @@ int ftjobs_list(struct catalog *c, const struct ftjob_filter *filter, const stru
     return rc;
 }
 
+const char *const ftjob_states[FTJOB_STATES] = {"validating_files", "queued", "running",  "paused",
+                                                "succeeded",        "failed", "cancelled"};
+
+int ftjobs_count(struct catalog *c, int64_t ret[FTJOB_STATES], struct err *err) {
+    int64_t counts[FTJOB_STATES] = {0};
+    bool found;
+    int rc = store_read_begin(c, err);
+    if (rc) return rc;
+    for (int i = 0; !rc && i < FTJOB_STATES; i++)
+        rc = db_i64(&c->reader, "SELECT count(*) FROM ftjob WHERE status = ?",
+                    VALS(v_z(ftjob_states[i])), &counts[i], &found, err);
+    rc = store_read_end(c, rc, err);
+    if (!rc) memcpy(ret, counts, sizeof counts);
+    return rc;
+}
+
 #define ACTIVE "validating_files queued running"
 
 static bool is_one_of(const char *status, const char *list) {

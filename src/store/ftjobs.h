@@ -53,6 +53,10 @@ struct ftjob_filter {
 };
 int ftjobs_list(struct catalog *c, const struct ftjob_filter *filter, const struct page *page,
                 struct arena *mem, struct ftjob_list *ret, struct err *err);
+#define FTJOB_STATES 7
+extern const char *const ftjob_states[FTJOB_STATES];
+/* how many are in each */
+int ftjobs_count(struct catalog *c, int64_t ret[FTJOB_STATES], struct err *err);
 /* ERR_CONFLICT where its state does not allow it. *ret: as it is now. */
 int ftjobs_cancel(struct catalog *c, const char *id, struct arena *mem, struct ftjob *ret,
                   struct err *err);

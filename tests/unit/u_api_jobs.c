@@ -10,8 +10,8 @@
 
 #include <stdlib.h>
 
-static const struct http_route *const tables[] = {file_routes, model_routes, ftjob_routes,
-                                                  checkpoint_routes, NULL};
+static const struct http_route *const tables[] = {file_routes,       model_routes,  ftjob_routes,
+                                                  checkpoint_routes, health_routes, NULL};
 #define ROW "{\"messages\":[]}\n"
 #define TUNED "ft:small:local:mine:abcdefgh"
 
@@ -263,6 +263,15 @@ static void act(struct api_fixture *f, const char *id, const char *what, const c
     json_decref(v);
 }
 
+/* of /metrics */
+static void expect_metric(struct api_fixture *f, const char *line) {
+    struct answer a;
+    client_once(f->port, "GET", "/metrics", "", NULL, &a);
+    assert_int_equal(a.status, 200);
+    if (!strstr(a.body.p, line)) fail_msg("no \"%s\" in %s", line, a.body.p);
+    answer_release(&a);
+}
+
 static void jobs_are_steered(void **state) {
     (void)state;
     struct api_fixture f;
@@ -272,8 +281,11 @@ static void jobs_are_steered(void **state) {
     json_t *v = order(&f, file, "");
     const char *id = member_text(v, "id");
     act(&f, id, "pause", "paused");
+    expect_metric(&f, "\nattune_jobs{status=\"paused\"} 1\n");
     act(&f, id, "resume", "validating_files");
     act(&f, id, "cancel", "cancelled");
+    expect_metric(&f, "\nattune_jobs{status=\"paused\"} 0\n");
+    expect_metric(&f, "\nattune_jobs{status=\"cancelled\"} 1\n");
     static const char *const acts[] = {"cancel", "pause", "resume"};
     for (int i = 0; i < 3; i++) {
         snprintf(target, sizeof target, "/v1/fine_tuning/jobs/%s/%s", id, acts[i]);
