@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "store/batches.h"
 #include "store/files.h"
+#include "weights/models.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -412,18 +413,31 @@ static void rest(struct batch_runner *r) {
     pthread_mutex_unlock(&r->lock);
 }
 
+/* Of servers on one home only one runs batches: what is "in progress" is then its own, or a dead
+ * one's. The lock goes with the process. */
+static int only_runner(int *lock, bool *ret_other, struct err *err) {
+    *ret_other = false;
+    if (*lock >= 0) return 0;
+    int rc = home_lock("batches", lock, err);
+    *ret_other = rc == ERR_CONFLICT;
+    return *ret_other ? 0 : rc;
+}
+
 static void *run(void *runner) {
     struct batch_runner *r = runner;
+    int lock = -1;
     while (!atomic_load(&r->stop)) {
         struct err err;
-        bool found = false;
-        int rc = batches_run(r->api, &r->stop, &found, &err);
+        bool found = false, other;
+        int rc = only_runner(&lock, &other, &err);
+        if (!rc && !other) rc = batches_run(r->api, &r->stop, &found, &err);
         if (rc && r->log && !atomic_load(&r->stop)) {
             err_wrap(&err, "a batch waits for its next try");
             r->log(NULL, err.msg);
         }
         if (rc || !found) rest(r);
     }
+    if (lock >= 0) home_unlock(lock);
     return NULL;
 }
 

@@ -1,7 +1,7 @@
 /* Batches, answered while the server runs: lines of the input file go through the handlers of their
  * endpoint, a few at a time, and the engine puts them into one batch with everybody else's requests
  * under an owner of their own. A batch that the server's end interrupts begins again at the next
- * start; answers become files when all are there. */
+ * start; answers become files when all are there. Of servers on one home one runs all batches. */
 #ifndef API_BATCH_RUNNER_H
 #define API_BATCH_RUNNER_H
 
