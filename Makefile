@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 BUILD  := build/$(MODE)
 
 # Modules from the ground up; a module sees those before it (tools/layers.awk checks the exact rule).
-MODULES := base num weights text store data model train infer registry jobs api cli
+MODULES := base num weights text store data model train infer eval registry jobs api cli
 PKGS    := jansson libcurl libpcre2-8 libutf8proc libcrypto sqlite3 libmicrohttpd
 
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
@@ -90,6 +90,7 @@ UNIT_DEPS.train   := base num weights text data model train
 UNIT_DEPS.infer   := base num weights text data model infer
 UNIT_DEPS.store   := base store
 UNIT_DEPS.registry := base num weights text store model registry
+UNIT_DEPS.eval    := base text data eval
 UNIT_DEPS.jobs    := base num weights text store data model train registry jobs
 UNIT_DEPS.api     := base num weights text store data model train infer registry jobs api
 $(BUILD)/unit-%: FORCE

