@@ -65,6 +65,12 @@ static bool whole(const char *text, double min, long long *ret) {
     return end != text && !*end && !errno && (double)*ret >= min;
 }
 
+static bool list_add(struct opt_list *list, const char *value) {
+    if (list->count == OPT_LIST_MAX) return false;
+    list->values[list->count++] = value;
+    return true;
+}
+
 bool opt_assign(const struct opt *o, const char *value) {
     long long i;
     char *end;
@@ -89,6 +95,7 @@ bool opt_assign(const struct opt *o, const char *value) {
         if (!whole(value, o->min, &i) || i > 1000000) return false;
         *(int *)o->to = (int)i;
         return true;
+    case OPT_LIST: return list_add(o->to, value);
     }
     return false;
 }

@@ -21,7 +21,14 @@ enum opt_kind {
     OPT_INT,    /* int *, at least `min` */
     OPT_DOUBLE, /* double *, at least `min` */
     OPT_BOOL,   /* bool *: 0 or 1 */
-    OPT_SIZE    /* size_t *: bytes, with an optional K, M, G; at least `min` */
+    OPT_SIZE,   /* size_t *: bytes, with an optional K, M, G; at least `min` */
+    OPT_LIST    /* struct opt_list *: may be given again, each value is added */
+};
+
+#define OPT_LIST_MAX 32
+struct opt_list {
+    const char *values[OPT_LIST_MAX];
+    size_t count;
 };
 
 struct opt {
@@ -39,8 +46,8 @@ struct usage {
     const struct opt *opts; /* ends with {0} */
     const char
         *required; /* names of options that must be given, separated by spaces; may be NULL */
-    int args_min, args_max; /* positional arguments */
-    const char *positional[8];
+    int args_min, args_max;               /* positional arguments */
+    const char *positional[OPT_LIST_MAX]; /* args_max is no more than this */
     int positional_count;
 };
 

@@ -170,6 +170,7 @@ static void print_value(const struct opt *o) {
     case OPT_SIZE: printf("%zu", *(size_t *)o->to); break;
     case OPT_FLAG:
     case OPT_BOOL: printf("%d", *(bool *)o->to); break;
+    case OPT_LIST: break; /* the server has none */
     }
 }
 
