@@ -92,7 +92,17 @@ static const char lifecycle[] =
     "('evaluating', 'staging'), ('evaluating', 'failed'), ('evaluating', 'archived'), "
     "('staging', 'production'), ('staging', 'evaluating'), ('staging', 'archived'), "
     "('production', 'deprecated'), ('deprecated', 'production'), ('deprecated', 'archived'), "
-    "('failed', 'archived'), ('archived', 'staging');";
+    "('failed', 'archived'), ('archived', 'staging');"
+
+    "CREATE TABLE schedule(" ROW
+    "created_at INTEGER NOT NULL, name TEXT NOT NULL UNIQUE, cron TEXT, "
+    "spec TEXT NOT NULL, next_at INTEGER, enabled INTEGER NOT NULL DEFAULT 1, "
+    "day INTEGER NOT NULL DEFAULT 0, runs_today INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE TABLE schedule_run(" ROW "created_at INTEGER NOT NULL, "
+    "schedule TEXT NOT NULL REFERENCES schedule(id) ON DELETE CASCADE, slot INTEGER NOT NULL, "
+    "status TEXT NOT NULL, cause TEXT NOT NULL, missed INTEGER NOT NULL, started_at INTEGER, "
+    "finished_at INTEGER, result TEXT, UNIQUE(schedule, slot)) STRICT;"
+    "CREATE INDEX schedule_run_status ON schedule_run(status);";
 
 const char *const store_migrations[] = {first, lifecycle};
 const int store_migration_count = sizeof store_migrations / sizeof *store_migrations;
