@@ -1,4 +1,4 @@
-#include "cli/synth_run.h"
+#include "cli/rounds.h"
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -14,7 +14,7 @@
 
 /* --- the file --- */
 
-static void keep(struct synth_run *r, const char *phase, int64_t i, json_t *result) {
+static void keep(struct rounds *r, const char *phase, int64_t i, json_t *result) {
     char key[24];
     json_t *of_phase = json_object_get(r->results, phase);
     if (!of_phase) {
@@ -25,14 +25,14 @@ static void keep(struct synth_run *r, const char *phase, int64_t i, json_t *resu
     json_object_set_new(of_phase, key, result);
 }
 
-const json_t *synth_run_result(const struct synth_run *r, const char *phase, int64_t i) {
+const json_t *rounds_result(const struct rounds *r, const char *phase, int64_t i) {
     char key[24];
     snprintf(key, sizeof key, "%" PRId64, i);
     return json_object_get(json_object_get(r->results, phase), key);
 }
 
 /* A last line without its end was torn by a kill: it is asked again. */
-static int take_lines(struct synth_run *r, struct str text, const json_t *params, int64_t *ret_end,
+static int take_lines(struct rounds *r, struct str text, const json_t *params, int64_t *ret_end,
                       struct err *err) {
     int rc = 0;
     for (size_t at = 0, line = 1; !rc && at < text.n; line++) {
@@ -56,7 +56,7 @@ static int take_lines(struct synth_run *r, struct str text, const json_t *params
     return rc;
 }
 
-static int add_line(struct synth_run *r, json_t *line, struct err *err) {
+static int add_line(struct rounds *r, json_t *line, struct err *err) {
     struct buf b;
     buf_init(&b, LINE_MAX_BYTES);
     json_write(line, &b);
@@ -68,40 +68,45 @@ static int add_line(struct synth_run *r, json_t *line, struct err *err) {
     return rc;
 }
 
-int synth_run_open(const char *out, const json_t *params, struct synth_run *ret, struct err *err) {
-    struct buf text, path;
+int rounds_open(const char *path, const json_t *params, struct rounds *ret, struct err *err) {
+    struct buf text;
     int64_t end = 0;
-    *ret = (struct synth_run){.fd = -1};
+    *ret = (struct rounds){.fd = -1, .path = mem_strdup(path), .results = json_object()};
+    buf_init(&text, PART_MAX);
+    int rc = file_exists(path) ? file_read(path, &text, err) : 0;
+    if (!rc) rc = take_lines(ret, buf_view(&text), params, &end, err);
+    buf_release(&text);
+    if (!rc) rc = file_append_open(path, end, &ret->fd, err);
+    if (!rc && end == 0) rc = add_line(ret, json_pack("{s:O}", "params", params), err);
+    if (rc) rounds_close(ret, false);
+    return rc;
+}
+
+int rounds_open_for(const char *out, const json_t *params, struct rounds *ret, struct err *err) {
+    struct buf path;
     if (file_exists(out))
         return err_set(err, ERR_CONFLICT, "\"%s\" exists already; choose another --out", out);
     buf_init(&path, 1 << 16);
     buf_printf(&path, "%s.part", out);
-    ret->path = buf_take(&path);
-    ret->results = json_object();
-    buf_init(&text, PART_MAX);
-    int rc = file_exists(ret->path) ? file_read(ret->path, &text, err) : 0;
-    if (!rc) rc = take_lines(ret, buf_view(&text), params, &end, err);
-    buf_release(&text);
-    if (!rc) rc = file_append_open(ret->path, end, &ret->fd, err);
-    if (!rc && end == 0) rc = add_line(ret, json_pack("{s:O}", "params", params), err);
-    if (rc) synth_run_close(ret, false);
+    int rc = rounds_open(path.p, params, ret, err);
+    buf_release(&path);
     return rc;
 }
 
-void synth_run_close(struct synth_run *r, bool finished) {
+void rounds_close(struct rounds *r, bool finished) {
     struct err none;
     file_close(r->fd);
     if (finished) file_remove(r->path, &none);
     mem_free(r->path);
     json_decref(r->results);
-    *r = (struct synth_run){.fd = -1};
+    *r = (struct rounds){.fd = -1};
 }
 
 /* --- a round --- */
 
 struct asking {
-    struct synth_run *run;
-    const struct synth_round *round;
+    struct rounds *run;
+    const struct round *round;
     int64_t *todo; /* numbers of those not done yet */
     int64_t failed;
     struct err first; /* why the first failed */
@@ -112,16 +117,16 @@ static int question_of(void *ctx, int64_t i, struct question *ret, struct err *e
     return a->round->question(a->round->ctx, a->todo[i], ret, err);
 }
 
-static void show_progress(const struct synth_run *r) {
+static void show_progress(const struct rounds *r) {
     if (cli_is_terminal(STDERR_FILENO))
         fprintf(stderr, "\r%s %lld of %lld ", r->phase, (long long)r->done, (long long)r->total);
 }
 
 static int answered(void *ctx, int64_t i, struct answer *answer, struct err *err) {
     struct asking *a = ctx;
-    struct synth_run *r = a->run;
+    struct rounds *r = a->run;
     int rc = 0;
-    if (answer->rc) {
+    if (answer->rc && !a->round->keep_errors) {
         if (!a->failed++) a->first = answer->err;
         if (a->failed > 3 && a->failed * 10 > r->total)
             rc = err_set(err, answer->rc, "%lld questions have no answer, the first: %.300s",
@@ -140,7 +145,7 @@ static int answered(void *ctx, int64_t i, struct answer *answer, struct err *err
     return rc;
 }
 
-int synth_run_round(struct synth_run *r, const struct synth_round *round, struct err *err) {
+int rounds_ask(struct rounds *r, const struct round *round, struct err *err) {
     struct asking a = {.run = r, .round = round};
     struct asker_events events = {.ctx = &a, .question = question_of, .answered = answered};
     int64_t left = 0;
@@ -148,12 +153,12 @@ int synth_run_round(struct synth_run *r, const struct synth_round *round, struct
     r->total = round->n;
     a.todo = mem_zalloc((size_t)round->n + 1, sizeof *a.todo);
     for (int64_t i = 0; i < round->n; i++)
-        if (!synth_run_result(r, round->phase, i)) a.todo[left++] = i;
+        if (!rounds_result(r, round->phase, i)) a.todo[left++] = i;
     r->done = round->n - left;
     if (r->done)
         fprintf(stderr, "going on: %lld of %lld are done\n", (long long)r->done,
                 (long long)r->total);
-    int rc = asker_all(round->teacher, left, round->concurrency, &events, &cli_interrupted, err);
+    int rc = asker_all(round->asker, left, round->concurrency, &events, &cli_interrupted, err);
     if (cli_is_terminal(STDERR_FILENO)) fputc('\n', stderr);
     if (rc == ERR_CANCELLED)
         err_set(err, rc, "stopped; the same command goes on from \"%s\"", r->path);
