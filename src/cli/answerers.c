@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "registry/names.h"
+#include "weights/hash_cache.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,19 +86,45 @@ static int name_of(struct answerers *a, const char *ref, struct asker_options *o
     return 0;
 }
 
-int answerers_open(struct answerers *a, const char *ref, struct asker **ret, const char **ret_id,
-                   struct err *err) {
-    struct asker_options o = {0};
-    int rc;
-    *ret_id = ref;
-    if (is_url(ref)) {
-        rc = upstream_of(a, ref, &o, err);
-    } else if (file_exists(ref) || dir_exists(ref)) {
-        rc = path_of(a, ref, &o, err);
-    } else {
-        rc = name_of(a, ref, &o, ret_id, err);
+/* Weights are told apart by path, size and time, which the cache of hashes knows; an adapter by its
+ * bytes. */
+static int version_of(struct answerers *a, const struct asker_options *o, struct answering *ret,
+                      struct err *err) {
+    struct hash_cache_key key;
+    char hex[SHA256_HEX + 1] = "";
+    hash_cache_begin(&key, "eval");
+    hash_cache_add(&key, o->path);
+    static const char *const files[] = {"config.json", "model.safetensors",
+                                        "model.safetensors.index.json", "tokenizer.json"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *path = path_join(o->path, files[i]);
+        if (file_exists(path)) hash_cache_add(&key, path);
+        mem_free(path);
     }
+    hash_cache_find(&key, hex);
+    int rc = 0;
+    char of_adapter[SHA256_HEX + 1] = "", *text = NULL;
+    if (o->adapter) {
+        char *path = path_join(o->adapter, "adapter_model.safetensors");
+        rc = sha256_file(path, of_adapter, err);
+        mem_free(path);
+    }
+    struct buf b;
+    buf_init(&b, 256);
+    buf_printf(&b, "%.32s%s%.32s", key.hex, o->adapter ? "+" : "", of_adapter);
+    text = buf_take(&b);
+    ret->version = keep(a, text);
+    return rc;
+}
+
+int answerers_open(struct answerers *a, const char *ref, struct answering *ret, struct err *err) {
+    struct asker_options o = {0};
+    *ret = (struct answering){.id = ref, .version = ""};
+    int rc = is_url(ref)                           ? upstream_of(a, ref, &o, err)
+             : file_exists(ref) || dir_exists(ref) ? path_of(a, ref, &o, err)
+                                                   : name_of(a, ref, &o, &ret->id, err);
     if (!rc && !o.url) rc = open_engine(a, err);
+    if (!rc && !o.url) rc = version_of(a, &o, ret, err);
     o.engine = a->engine;
-    return rc ? rc : asker_open(&o, ret, err);
+    return rc ? rc : asker_open(&o, &ret->asker, err);
 }

@@ -18,8 +18,12 @@ void answerers_init(struct answerers *a);
 void answerers_close(struct answerers *a); /* after its askers */
 
 /* `ref` as a person wrote it. The key of a server comes from ATTUNE_UPSTREAM_KEY, else
- * OPENAI_API_KEY. *ret_id: what the name stands for at this moment, for the record; in a->mem. */
-int answerers_open(struct answerers *a, const char *ref, struct asker **ret, const char **ret_id,
-                   struct err *err);
+ * OPENAI_API_KEY. What it stands for at this moment is in a->mem. */
+struct answering {
+    struct asker *asker;
+    const char *id;      /* the model's own name; `ref` where that is a path or address */
+    const char *version; /* changes with its files: a hash; "" of another server's */
+};
+int answerers_open(struct answerers *a, const char *ref, struct answering *ret, struct err *err);
 
 #endif
