@@ -10,6 +10,7 @@
 #include "api/metrics.h"
 #include "api/webhooks.h"
 #include "jobs/supervisor.h"
+#include "jobs/timer.h"
 #include "store/blobs.h"
 #include "store/keys.h"
 
@@ -35,6 +36,7 @@ struct serving {
     struct http_server *http;
     struct keeper *keeper;
     struct webhook_sender *webhooks;
+    struct timer *timer;
 };
 
 /* --- who may reach it --- */
@@ -128,6 +130,8 @@ static int start(struct serving *s, struct err *err) {
     if (!rc) rc = http_server_open(h, tables, &s->http, err);
     if (!rc) rc = batch_runner_start(&s->api, on_note, &s->api.batches, err);
     if (!rc) rc = webhook_sender_start(s->api.catalog, &s->webhooks, err);
+    if (!rc)
+        rc = timer_start(s->api.catalog, &(struct timer_options){.log = on_note}, &s->timer, err);
     if (rc && s->http) { /* nothing may ask what is about to go */
         http_server_stop(s->http, 0, NULL);
         engine_stop(s->api.engine);
@@ -189,6 +193,7 @@ int cmd_serve(int argc, char **argv) {
         code = rc ? cli_fail("serve", &err) : 0;
     }
     if (s.api.supervisor) supervisor_stop(s.api.supervisor);
+    timer_stop(s.timer);
     webhook_sender_stop(s.webhooks);
     keeper_stop(s.keeper);
     grammar_cache_free(s.api.grammars);
