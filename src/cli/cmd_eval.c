@@ -17,6 +17,9 @@ static int form_check(const struct eval_options *o, const struct given *given, s
                        "give one of --data CASES, --pairs FILE and --plan; see attune eval --help");
     if (o->is_plan && !(given->difference && given->discordant))
         return err_set(err, ERR_USAGE, "--plan needs --difference D and --discordant Q");
+    if (o->data && o->models)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "--models is not there yet: answers come from --outputs NAME=FILE,...");
     if (o->data && !o->outputs)
         return err_set(err, ERR_USAGE,
                        "--data needs --outputs NAME=FILE,NAME=FILE: answers given beforehand");
@@ -24,6 +27,7 @@ static int form_check(const struct eval_options *o, const struct given *given, s
 }
 
 static int run(const struct eval_options *o, struct err *err) {
+    if (o->data) return eval_outputs(o, err);
     if (o->pairs) return eval_pairs(o, err);
     return eval_plan(o, err);
 }
@@ -32,6 +36,17 @@ int cmd_eval(int argc, char **argv) {
     struct eval_options o = {.plan = {.sides = 2, .alpha = 0.05, .power = 0.8}};
     struct given given = {0};
     struct opt list[] = {
+        {"data", "CASES", OPT_STR, &o.data,
+         "rows with \"id\"; the last assistant message is the expected answer", 0, NULL},
+        {"outputs", "A=FILE,B=FILE", OPT_STR, &o.outputs,
+         "answers given beforehand: {\"id\",\"output\"} or {\"id\",\"score\"} a line", 0, NULL},
+        {"models", "A,B", OPT_STR, &o.models, NULL, 0, NULL},
+        {"grader", "G", OPT_STR, &o.graders,
+         "exact (default), given, normalized, contains, numeric, json_fields, rouge_l, ... or "
+         "FILE.json; several by commas",
+         0, NULL},
+        {"cluster", "FIELD", OPT_STR, &o.cluster,
+         "cases with the same value of this field belong together", 0, NULL},
         {"pairs", "FILE", OPT_STR, &o.pairs,
          "compare scores: {\"id\",\"a\":[..],\"b\":[..],\"cluster\":[..]?} a line", 0, NULL},
         {"plan", NULL, OPT_FLAG, &o.is_plan, "how many cases a comparison needs", 0, NULL},
@@ -51,11 +66,12 @@ int cmd_eval(int argc, char **argv) {
         {"json", NULL, OPT_FLAG, &o.json, "results as JSON", 0, NULL},
         {0}};
     struct usage u = {.command = "eval",
-                      .args = "--pairs FILE | --plan --difference D --discordant Q",
+                      .args = "--data CASES --outputs A=FILE,B=FILE | --pairs FILE | --plan",
                       .opts = list,
                       .summary = "Compare models over the same cases: difference, interval, and a "
                                  "verdict: better, not worse, worse or inconclusive.",
-                      .example = "attune eval --plan --difference 0.05 --discordant 0.2"};
+                      .example = "attune eval --data cases.jsonl --outputs base=base.jsonl,"
+                                 "tuned=tuned.jsonl --grader exact"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 

@@ -17,6 +17,8 @@ struct eval_options {
     int threads;
 };
 
+/* 3 when a pair of models is inconclusive */
+int eval_outputs(const struct eval_options *o, struct err *err);
 int eval_pairs(const struct eval_options *o, struct err *err);
 int eval_plan(const struct eval_options *o, struct err *err);
 
