@@ -43,6 +43,8 @@ struct pii_options {
     const char *countries;
 };
 void pii_defaults(struct pii_options *o);
+/* Whether all codes of a list for `countries` are known; *ret_unknown is the first that is not. */
+bool pii_countries_known(struct str list, struct str *ret_unknown);
 
 struct pii_hit {
     enum pii_entity entity;

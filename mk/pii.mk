@@ -1,0 +1,7 @@
+# make bench-pii ARGS="[hits] FILE...": speed of the scanner for personal data, or what it finds
+$(BUILD)/bench-pii: $(BUILD)/bench/pii.o \
+    $(foreach m,base text data,$(filter $(BUILD)/src/$(m)/%,$(LIB_OBJ)))
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+bench-pii: $(BUILD)/bench-pii
+	$< $(ARGS)
+.PHONY: bench-pii
