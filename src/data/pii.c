@@ -80,7 +80,7 @@ static size_t at_digit(struct pii_scan *s, size_t i) {
     on = end;
     if (s->word_end <= i) on = most(on, pii_word(s, i, end));
     on = most(on, pii_crypto(s, i));
-    if (s->o->on[PII_NATIONAL_ID] && s->o->countries) on = most(on, pii_ids(s, i, end));
+    if (s->places.ids) on = most(on, pii_ids(s, i, end));
     return most(on, pii_numbers(s, i, end));
 }
 
@@ -137,6 +137,8 @@ static size_t settle(struct pii_scan *s, struct pii_hit *hits, size_t max) {
 size_t pii_scan_counted(struct str text, const struct pii_options *o, struct pii_hit *hits,
                         size_t max, uint64_t *ret_steps) {
     struct pii_scan s = {.text = text, .o = o};
+    pii_places_phone(o, &s.places);
+    s.places.ids = pii_places_ids(o);
     pass(&s);
     if (o->on[PII_PERSON]) pii_persons(&s);
     size_t n = settle(&s, hits, max);

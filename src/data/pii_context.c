@@ -8,7 +8,7 @@
 #define BACK_WORDS 5
 #define AHEAD_BYTES 40
 #define AHEAD_WORDS 2
-#define WORD_MAX 24
+#define WORD_MAX 28
 
 #define PHONE (1u << TOPIC_PHONE)
 #define CARD (1u << TOPIC_CARD)
@@ -27,7 +27,7 @@
 #define IS (1u << TOPIC_IS)
 
 struct entry {
-    const char *word;
+    char word[WORD_MAX]; /* filled up with zeros */
     uint32_t topics;
 };
 
@@ -92,6 +92,7 @@ static const struct entry words[] = {
     {"charge", CARD},
     {"charged", CARD},
     {"chave", SECRET},
+    {"checksum", COUNTED},
     {"chiama", PHONE},
     {"chiamare", PHONE},
     {"chiave", SECRET},
@@ -123,6 +124,7 @@ static const struct entry words[] = {
     {"debit", CARD},
     {"dial", PHONE},
     {"dialed", PHONE},
+    {"digest", COUNTED},
     {"discover", CARD},
     {"dni", ID},
     {"doi", COUNTED},
@@ -130,7 +132,6 @@ static const struct entry words[] = {
     {"driver", VERSION},
     {"dst", IP},
     {"dzwonić", PHONE},
-    {"e", EMAIL},
     {"ean", COUNTED},
     {"ec", VERSION},
     {"email", EMAIL},
@@ -139,6 +140,7 @@ static const struct entry words[] = {
     {"equals", IS},
     {"es", IS},
     {"est", IS},
+    {"etag", COUNTED},
     {"eth", CRYPTO},
     {"ether", MAC},
     {"ethereum", CRYPTO},
@@ -152,6 +154,7 @@ static const struct entry words[] = {
     {"fattura", COUNTED},
     {"fax", PHONE},
     {"figure", VERSION},
+    {"fingerprint", COUNTED},
     {"firmware", VERSION},
     {"fiscale", ID},
     {"fon", PHONE},
@@ -181,6 +184,7 @@ static const struct entry words[] = {
     {"invoice", COUNTED},
     {"ip", IP},
     {"ips", IP},
+    {"ipv", IP},
     {"ipv4", IP},
     {"ipv6", IP},
     {"is", IS},
@@ -216,6 +220,7 @@ static const struct entry words[] = {
     {"mail", EMAIL},
     {"mailto", EMAIL},
     {"mastercard", CARD},
+    {"md5", COUNTED},
     {"medicare", ID},
     {"mobiel", PHONE},
     {"mobil", PHONE},
@@ -294,6 +299,7 @@ static const struct entry words[] = {
     {"senha", SECRET | PASSWORD},
     {"serial", COUNTED},
     {"server", IP},
+    {"sha", COUNTED},
     {"shipment", COUNTED},
     {"sin", ID},
     {"size", COUNTED},
@@ -344,7 +350,6 @@ static const struct entry words[] = {
     {"upgrade", VERSION},
     {"upgraded", VERSION},
     {"uuid", COUNTED},
-    {"v", VERSION},
     {"ver", VERSION},
     {"version", VERSION | COUNTED},
     {"versions", VERSION | COUNTED},
@@ -420,10 +425,12 @@ static size_t mark_before(const struct pii_scan *s, size_t end) {
 }
 
 static uint32_t look_up(const char *w, size_t n) {
+    char key[WORD_MAX] = {0};
     size_t lo = 0, hi = COUNT(words);
+    memcpy(key, w, n);
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        int c = str_cmp((struct str){w, n}, str_of(words[mid].word));
+        int c = memcmp(key, words[mid].word, WORD_MAX);
         if (!c) return words[mid].topics;
         if (c < 0)
             hi = mid;
@@ -506,7 +513,9 @@ static void look_back(struct pii_scan *s, size_t from, struct pii_context *c) {
         }
         if (i == end) break;
         if (is_number(s, i, end)) continue;
-        note(c, topics_of(s, i, end), ++seen);
+        uint32_t topics = topics_of(s, i, end);
+        if (!(topics & IS)) seen++;
+        note(c, topics, seen ? seen : 1);
     }
     s->steps += from - i;
 }

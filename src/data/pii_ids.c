@@ -87,7 +87,7 @@ static bool finland(const struct id *x) {
 
 static bool korea(const struct id *x) {
     unsigned check = (11 - weighted(x, "234567892345", 12) % 11) % 10;
-    return date(x, 2, 4) && at(x, 6) >= 1 && at(x, 6) <= 8 && check == at(x, 12);
+    return date(x, 2, 4) && check == at(x, 12);
 }
 
 static bool turkey(const struct id *x) {
@@ -211,6 +211,8 @@ static const struct kind {
     {"DK", "999999 9999", denmark, 0.05, 0.15},
 };
 
+#define KINDS (sizeof kinds / sizeof *kinds)
+
 static bool fits(char want, unsigned char c) {
     if (want == '9') return pii_digit(c);
     return want == 'A' ? pii_letter(c) : pii_alnum(c);
@@ -254,11 +256,19 @@ static size_t letters_of(const char *shape, const struct pii_scan *s, size_t i) 
     return back;
 }
 
+uint32_t pii_places_ids(const struct pii_options *o) {
+    uint32_t ids = 0;
+    if (!o->countries || !o->on[PII_NATIONAL_ID]) return 0;
+    for (size_t k = 0; k < KINDS; k++)
+        if (pii_country(o, kinds[k].country)) ids |= 1u << k;
+    return ids;
+}
+
 size_t pii_ids(struct pii_scan *s, size_t i, size_t end) {
     size_t on = end;
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+    for (size_t k = 0; k < KINDS; k++) {
         const struct kind *kind = &kinds[k];
-        if (!pii_country(s->o, kind->country)) continue;
+        if (!(s->places.ids >> k & 1)) continue;
         size_t back = letters_of(kind->shape, s, i);
         if (back > i) continue;
         size_t start = i - back;

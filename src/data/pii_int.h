@@ -34,9 +34,17 @@ struct pii_context {
     uint8_t near[PII_TOPICS];
 };
 
+/* What the list of countries in the options comes to, read once. */
+struct pii_places {
+    bool america, france, britain; /* their shapes of telephone numbers count */
+    uint32_t lengths;              /* bit n: a number of n digits may be one of a telephone */
+    uint32_t ids;                  /* bit k: the k-th kind of national identity numbers counts */
+};
+
 struct pii_scan {
     struct str text;
     const struct pii_options *o;
+    struct pii_places places;
     struct pii_hit *found;
     size_t count, cap;
     size_t word_end;  /* words up to here have been looked at for secrets */
@@ -104,9 +112,11 @@ bool pii_luhn(const char *digit, unsigned n);
 size_t pii_phone(struct pii_scan *s, const struct pii_number *d, const struct pii_context *c);
 /* whether the options name this country, two capitals */
 bool pii_country(const struct pii_options *o, const char *iso);
+void pii_places_phone(const struct pii_options *o, struct pii_places *ret);
 
 /* --- pii_ids.c: national identity numbers, of the countries in the options */
 size_t pii_ids(struct pii_scan *s, size_t i, size_t end);
+uint32_t pii_places_ids(const struct pii_options *o);
 
 /* --- pii_net.c: each takes the place of its trigger and returns where to go on */
 size_t pii_email(struct pii_scan *s, size_t at);

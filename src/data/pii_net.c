@@ -144,7 +144,7 @@ static bool password_of_url(struct pii_scan *s, size_t at) {
     s->steps += at - i;
     if (i < 4 || pii_at(s, i - 1) != '/' || pii_at(s, i - 2) != '/' || pii_at(s, i - 3) != ':')
         return false;
-    if (!colon || at - colon < 4 || colon - i < 2) return colon > i;
+    if (!colon || at - colon < 4 || colon - i < 2) return true;
     char first = (char)pii_at(s, colon);
     struct str password = pii_part(s, colon, at);
     if (str_is(password, "password") || str_is(password, "pass") || str_is(password, "secret"))
@@ -276,27 +276,30 @@ static bool mac_read(struct str t, char sep) {
     return all && any != 0xFF;
 }
 
+#define IP6_MAX 39
+
 size_t pii_colon(struct pii_scan *s, size_t at) {
     size_t start = at, end = at;
     if (!pii_hex(pii_before(s, at)) || !(pii_hex(pii_at(s, at + 1)) || pii_at(s, at + 1) == ':'))
         return at + 1;
     while (start > 0 && at - start < 5 && pii_hex(pii_before(s, start))) start--;
-    while (pii_hex(pii_at(s, end)) || pii_at(s, end) == ':') end++;
-    s->steps += end - start;
-    size_t on = end;
     unsigned char before = pii_before(s, start), after;
-    if (pii_alnum(before) || before == '_' || before == ':' || before == '.') return on;
+    if (pii_alnum(before) || before == '_' || before == ':' || before == '.') return at + 1;
+    while (end - start <= IP6_MAX && (pii_hex(pii_at(s, end)) || pii_at(s, end) == ':')) end++;
+    s->steps += end - start;
+    if (end - start > IP6_MAX) return at + 1;
     if (pii_before(s, end) == ':' && pii_before(s, end - 1) != ':') end--;
     after = pii_at(s, end);
     if (pii_alnum(after) || after == '_' || (after == '.' && pii_digit(pii_at(s, end + 1))))
-        return on;
+        return at + 1;
     struct str t = pii_part(s, start, end);
     uint16_t a[8];
+    bool found = false;
     if (mac_read(t, ':'))
-        pii_found(s, PII_MAC, start, end, 0.8);
-    else if (t.n <= 39 && t.n > 5 && ipv6_read(t, a) && ipv6_public(a))
-        pii_found(s, PII_IP, start, end, 0.8);
-    return on;
+        found = pii_found(s, PII_MAC, start, end, 0.8);
+    else if (t.n > 5 && ipv6_read(t, a) && ipv6_public(a))
+        found = pii_found(s, PII_IP, start, end, 0.8);
+    return found ? end : at + 1;
 }
 
 size_t pii_mac_dashed(struct pii_scan *s, size_t at) {

@@ -95,21 +95,16 @@ bool pii_countries_known(struct str list, struct str *ret_unknown) {
     return true;
 }
 
-/* one of the countries whose shapes count has numbers of n digits, a leading 0 not among them */
-static bool national_length(const struct pii_options *o, unsigned n) {
-    if (!o->countries) return n >= 7 && n <= 12;
-    for (size_t i = 0; i < COUNTRIES; i++)
-        if (n >= countries[i].least && n <= countries[i].most && pii_country(o, countries[i].iso))
-            return true;
-    return false;
-}
-
-static bool shape_of(const struct pii_scan *s, const char *iso) {
-    return !s->o->countries || pii_country(s->o, iso);
-}
-
-static bool north_america(const struct pii_scan *s) {
-    return shape_of(s, "US") || shape_of(s, "CA") || shape_of(s, "PR");
+void pii_places_phone(const struct pii_options *o, struct pii_places *ret) {
+    bool all = !o->countries;
+    ret->america = all || pii_country(o, "US") || pii_country(o, "CA") || pii_country(o, "PR");
+    ret->france = all || pii_country(o, "FR");
+    ret->britain = all || pii_country(o, "GB");
+    ret->lengths = all ? 0x1f80 : 0; /* 7 to 12 */
+    for (size_t i = 0; !all && i < COUNTRIES; i++)
+        if (pii_country(o, countries[i].iso))
+            for (unsigned n = countries[i].least; n <= countries[i].most; n++)
+                ret->lengths |= 1u << n;
 }
 
 /* Money: a sign before, or the euro's or the pound's behind. */
@@ -261,7 +256,7 @@ static struct shape any(const struct pii_scan *s, const struct pii_number *d) {
     }
     n = d->g[k - 1].to;
     if (d->digit[0] == '0') n--;
-    if (d->n < 7 || n < 6 || d->g[0].n > 12 || !national_length(s->o, n))
+    if (d->n < 7 || n < 6 || d->g[0].n > 12 || !(s->places.lengths >> n & 1))
         return (struct shape){0, 0};
     if (d->digit[0] == '0' && d->digit[1] == '0') return (struct shape){0, 0};
     unsigned long long epoch = 0; /* seconds or milliseconds since 1970, of this age */
@@ -279,10 +274,10 @@ size_t pii_phone(struct pii_scan *s, const struct pii_number *d, const struct pi
     bool rest = before == ' ' && d->start > 1 && pii_digit(pii_at(s, d->start - 2));
     bool paren = before == '(';
     struct shape best = {0, 0};
-    if (north_america(s)) best = american(d, paren && d->g[0].sep != ')');
+    if (s->places.america) best = american(d, paren && d->g[0].sep != ')');
     if (!best.groups && rest) return 0;
-    if (!best.groups && shape_of(s, "FR") && french(d)) best = (struct shape){5, 0.45};
-    if (!best.groups && shape_of(s, "GB")) best = british(d);
+    if (!best.groups && s->places.france && french(d)) best = (struct shape){5, 0.45};
+    if (!best.groups && s->places.britain) best = british(d);
     if (!best.groups && c->near[TOPIC_PHONE]) best = any(s, d);
     if (!best.groups || is_date(d, best.groups)) return 0;
     size_t start = d->start, end = d->g[best.groups - 1].end;

@@ -296,10 +296,11 @@ static size_t by_entropy(struct pii_scan *s, size_t start, size_t end) {
     bool named = assigned(s, start, 1u << TOPIC_SECRET);
     bool hex = all_hex(t);
     double least = hex ? 3.0 : named ? 3.6 : 4.0;
-    if (entropy(t) < least || (hex && (!named || t.n < 32))) return 0;
+    if (entropy(t) < least || (hex && t.n < 32)) return 0;
     struct pii_context c = {{0}};
     if (!named) pii_context_of(s, start, end, &c);
-    if (!named && (!c.near[TOPIC_SECRET] || c.near[TOPIC_SECRET] > 5)) return 0;
+    unsigned near = c.near[TOPIC_SECRET], against = c.near[TOPIC_COUNTED];
+    if (!named && (!near || near > 5 || (hex && against && against <= near))) return 0;
     return pii_found(s, PII_SECRET, start, end, named ? 0.8 : 0.6) ? end : 0;
 }
 

@@ -1,7 +1,7 @@
 #include "unit.h"
 
+#include "base/file.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "data/pii_int.h"
 
 #include <stdio.h>
@@ -122,4 +122,278 @@ static void passes_what_is_none(void **state) {
     for (size_t i = 0; i < COUNT(texts); i++) check_one(texts[i], &o);
 }
 
-UNIT_TESTS(data_pii, cmocka_unit_test(finds_what_is_there), cmocka_unit_test(passes_what_is_none))
+/* numbers that their issuers or standards publish as examples */
+static void finds_national_ids_of_named_countries(void **state) {
+    (void)state;
+    static const struct {
+        const char *country, *text;
+    } cases[] = {
+        {"CA", "SIN [national_id:130 692 544]"},
+        {"ZA", "id number [national_id:8001015009087]"},
+        {"SE", "personnummer [national_id:811218-9876]"},
+        {"DE", "Steuer-ID [national_id:86095742719]"},
+        {"IN", "Aadhaar [national_id:2341 2341 2346]"},
+        {"ES", "DNI [national_id:12345678Z]"},
+        {"ES", "NIE [national_id:X-1234567-L]"},
+        {"PL", "PESEL [national_id:44051401359]"},
+        {"FI", "hetu [national_id:131052-308T]"},
+        {"TR", "TC kimlik no [national_id:10000000146]"},
+        {"AU", "TFN [national_id:123 456 782]"},
+        {"GB", "NHS [national_id:943 476 5919]"},
+        {"GB", "NINO [national_id:AB 12 34 56 C]"},
+        {"FR", "sécurité sociale [national_id:2 55 08 14 168 025 38]"},
+        {"IT", "codice fiscale [national_id:RSSMRA85T10A562S]"},
+        {"NL", "BSN [national_id:111222333]"},
+        {"BR", "CPF [national_id:529.982.247-25]"},
+        {"BE", "rijksregisternummer [national_id:85.07.30-033.28]"},
+        {"CH", "AHV [national_id:756.9217.0769.85]"},
+        {"PT", "NIF [national_id:501964843]"},
+        {"CN", "身份证[national_id:11010519491231002X]"},
+        {"NO", "fødselsnummer [national_id:13097248022]"},
+        {"KR", "RRN [national_id:971013-9019902]"},
+    };
+    struct pii_options o;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        pii_defaults(&o);
+        o.on[PII_NATIONAL_ID] = true;
+        o.countries = cases[i].country;
+        check_one(cases[i].text, &o);
+    }
+    /* a wrong check digit; and nothing without a country */
+    pii_defaults(&o);
+    o.on[PII_NATIONAL_ID] = true;
+    check_one("PESEL 44051401359, DNI 12345678Z", &o);
+    o.countries = "pl,ES";
+    check_one("PESEL 44051401358, DNI 12345678A", &o);
+    check_one("PESEL [national_id:44051401359], DNI [national_id:12345678Z]", &o);
+}
+
+static void countries_limit_the_shapes_of_phones(void **state) {
+    (void)state;
+    struct pii_options o;
+    struct str unknown;
+    pii_defaults(&o);
+    o.countries = "FR";
+    check_one("x 425-555-0123, [phone:06 12 34 56 78], [phone:+1 425 555 0123]", &o);
+    o.countries = "US,GB";
+    check_one("x [phone:425-555-0123], 06 12 34 56 78, [phone:020 7946 0958]", &o);
+    assert_true(pii_countries_known(STR_LIT("US, de,FR"), &unknown));
+    assert_false(pii_countries_known(STR_LIT("US,QQ,ZZ"), &unknown));
+    assert_true(str_is(unknown, "QQ"));
+}
+
+static void what_is_off_is_not_found(void **state) {
+    (void)state;
+    struct pii_options o;
+    pii_defaults(&o);
+    o.on[PII_EMAIL] = o.on[PII_CREDIT_CARD] = false;
+    check_one("jane@example.com, [phone:425-555-0123]", &o);
+    /* nor something else for want of it */
+    check_one("call about the card 4111 1111 1111 1111", &o);
+}
+
+static void names_only_where_words_say_so(void **state) {
+    (void)state;
+    struct pii_options o;
+    pii_defaults(&o);
+    check_one("My name is Jane Doe", &o);
+    o.on[PII_PERSON] = true;
+    check_one("My name is [person:Jane Doe] and I met Bob Ray.", &o);
+    check_one("Sehr geehrter Herr [person:Müller-Lüdenscheidt],", &o);
+    check_one("je m'appelle [person:Chloé Dubois]; Mr. [person:J. Smith]", &o);
+    check_one("my name is not important, Mr and Mrs", &o);
+}
+
+static void replaced(const char *text, enum pii_action action, const char *key, struct buf *out) {
+    struct pii_options o;
+    struct pii_hit hits[16];
+    pii_defaults(&o);
+    size_t n = pii_scan(str_of(text), &o, hits, COUNT(hits));
+    buf_clear(out);
+    pii_replace(str_of(text), hits, n, action, str_of(key), out);
+}
+
+static void masks_number_distinct_values(void **state) {
+    (void)state;
+    struct buf b;
+    buf_init(&b, 4096);
+    replaced("a\xff jane@example.com, bob@example.com; JANE@example.com\n card 4111 1111 1111 1111 "
+             "4111111111111111",
+             PII_MASK, "", &b);
+    assert_string_equal(b.p, "a\xff <EMAIL_1>, <EMAIL_2>; <EMAIL_1>\n card <CREDIT_CARD_1> "
+                             "<CREDIT_CARD_1>");
+    replaced("nothing here", PII_MASK, "", &b);
+    assert_string_equal(b.p, "nothing here");
+    buf_release(&b);
+}
+
+static void pseudonyms_last_for_a_value_and_a_key(void **state) {
+    (void)state;
+    struct buf a, b;
+    buf_init(&a, 4096);
+    buf_init(&b, 4096);
+    replaced("jane@example.com", PII_PSEUDONYM, "key", &a);
+    assert_int_equal(a.n, strlen("<EMAIL_>") + 12);
+    assert_true(str_starts(buf_view(&a), STR_LIT("<EMAIL_")));
+    replaced("Jane@Example.com", PII_PSEUDONYM, "key", &b);
+    assert_string_equal(a.p, b.p);
+    replaced("jane@example.com", PII_PSEUDONYM, "other", &b);
+    assert_string_not_equal(a.p, b.p);
+    replaced("jan@example.com", PII_PSEUDONYM, "key", &b);
+    assert_string_not_equal(a.p, b.p);
+    replaced("+49 30 1234567", PII_PSEUDONYM, "key", &a);
+    replaced("0049 (30) 1234567", PII_PSEUDONYM, "key", &b);
+    assert_string_equal(a.p, b.p);
+    buf_release(&a);
+    buf_release(&b);
+}
+
+static void counts_more_hits_than_fit(void **state) {
+    (void)state;
+    struct pii_options o;
+    struct pii_hit hit;
+    pii_defaults(&o);
+    struct str text = STR_LIT("a@example.com b@example.com c@example.com");
+    assert_int_equal(pii_scan(text, &o, &hit, 1), 3);
+    assert_true(hit.start == 0 && hit.end == 13 && hit.entity == PII_EMAIL);
+    assert_int_equal(pii_scan(text, &o, NULL, 0), 3);
+    assert_int_equal(pii_scan(STR_LIT(""), &o, NULL, 0), 0);
+}
+
+static void words_are_in_order(void **state) {
+    (void)state;
+    for (size_t i = 1; pii_word_at(i); i++)
+        if (strcmp(pii_word_at(i - 1), pii_word_at(i)) >= 0)
+            fail_msg("\"%s\" stands before \"%s\"", pii_word_at(i - 1), pii_word_at(i));
+}
+
+/* steps over `unit` repeated to n bytes, everything on */
+static uint64_t steps_of(const char *unit, size_t n) {
+    struct pii_options o;
+    char *text = mem_alloc(n);
+    uint64_t steps;
+    size_t k = strlen(unit);
+    pii_defaults(&o);
+    for (int e = 0; e < PII_ENTITIES; e++) o.on[e] = true;
+    o.countries = "CA,ZA,SE,DE,IN,ES,PL,FI,KR,TR,AU,GB,FR,IT,NL,BR,BE,CH,PT,CN,NO,DK";
+    for (size_t i = 0; i < n; i++) text[i] = unit[i % k];
+    pii_scan_counted((struct str){text, n}, &o, NULL, 0, &steps);
+    mem_free(text);
+    return steps;
+}
+
+/* the bound that the fuzz target holds too */
+#define STEPS_PER_BYTE 400
+
+static void no_text_takes_more_than_linear_work(void **state) {
+    (void)state;
+    static const char *const units[] = {
+        "@",
+        "1",
+        "::",
+        ":",
+        "a:",
+        "1:",
+        "ab:cd:",
+        "a.",
+        "a.a.a.a@",
+        "a@",
+        "a@a.",
+        "-",
+        "--",
+        "_",
+        "1 ",
+        "1-",
+        "1.",
+        "1.1.1.1.",
+        "12 345 ",
+        "0",
+        "00 ",
+        "+1",
+        "+49 ",
+        "(1) ",
+        "a1",
+        "A1",
+        "aA1",
+        "1a ",
+        "a1=",
+        "key ",
+        "key a1B2c3D4e5F6g7H8i9J0 ",
+        "eyJ",
+        "eyJ.",
+        "eyJhIjoxfQ.",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN ",
+        "sk-",
+        "ghp_",
+        "AKIA",
+        "AIza",
+        "bc1",
+        "bc1q",
+        "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb ",
+        "0x",
+        "0x1",
+        "DE89",
+        "DE89 ",
+        "GB82 WEST 1234 ",
+        "4111 1111 ",
+        "411111111111111 ",
+        "425-555-",
+        "(425) ",
+        "://a:b@",
+        "password: a1",
+        "\xc3",
+        "\xc3\xa4",
+        "\xe4\xb8\xad",
+        "Mr. ",
+        "my name is ",
+        "A",
+        "a",
+        " ",
+        "2001:",
+        "3c:22:",
+        "3c-22-",
+    };
+    for (size_t i = 0; i < COUNT(units); i++) {
+        size_t n = i < 9 && UNIT_MEASURES_MEMORY ? 1 << 20 : 1 << 16;
+        uint64_t half = steps_of(units[i], n / 2), all = steps_of(units[i], n);
+        if (all > STEPS_PER_BYTE * n || all > 2 * half + half / 8 + 100000)
+            fail_msg("\"%s\": %llu steps for %zu bytes, %llu for half of it", units[i],
+                     (unsigned long long)all, n, (unsigned long long)half);
+    }
+}
+
+/* Customers' questions without personal data; not ours, and not everywhere. */
+static void clean_questions_stay_clean(void **state) {
+    (void)state;
+    struct pii_options o;
+    struct buf b;
+    struct err err;
+    size_t lines = 0, with = 0;
+    buf_init(&b, 1 << 24);
+    if (file_read("../shared/data/finetune/banking77/train.csv", &b, &err)) {
+        buf_release(&b);
+        puts("skipped: ../shared/data/finetune/banking77 is not there");
+        skip();
+    }
+    pii_defaults(&o);
+    for (struct str all = buf_view(&b), line; all.n; all = str_from(all, line.n + 1)) {
+        const char *end = memchr(all.p, '\n', all.n);
+        line = (struct str){all.p, end ? (size_t)(end - all.p) : all.n};
+        with += pii_scan(line, &o, NULL, 0) > 0;
+        lines++;
+    }
+    buf_release(&b);
+    if (with * 1000 >= lines) fail_msg("%zu of %zu lines", with, lines);
+}
+
+UNIT_TESTS(data_pii, cmocka_unit_test(finds_what_is_there), cmocka_unit_test(passes_what_is_none),
+           cmocka_unit_test(finds_national_ids_of_named_countries),
+           cmocka_unit_test(countries_limit_the_shapes_of_phones),
+           cmocka_unit_test(what_is_off_is_not_found),
+           cmocka_unit_test(names_only_where_words_say_so),
+           cmocka_unit_test(masks_number_distinct_values),
+           cmocka_unit_test(pseudonyms_last_for_a_value_and_a_key),
+           cmocka_unit_test(counts_more_hits_than_fit), cmocka_unit_test(words_are_in_order),
+           cmocka_unit_test(no_text_takes_more_than_linear_work),
+           cmocka_unit_test(clean_questions_stay_clean))
