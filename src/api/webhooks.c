@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -64,8 +65,14 @@ static struct curl_slist *headers_of(const struct outbox_message *m, struct str 
     return list;
 }
 
+static int stopped(void *stop, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+    (void)a, (void)b, (void)c, (void)d;
+    return stop && atomic_load((const _Atomic int *)stop);
+}
+
 static struct outbox_attempt post(CURL *curl, const struct outbox_message *m,
-                                  const struct webhook *to, int64_t now, char *message) {
+                                  const struct webhook *to, int64_t now, const _Atomic int *stop,
+                                  char *message) {
     struct curl_slist *headers = headers_of(m, str_of(to->secret), now);
     long status = 0;
     message[0] = '\0';
@@ -79,6 +86,9 @@ static struct outbox_attempt post(CURL *curl, const struct outbox_message *m,
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "attune");
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, stopped);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)stop);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     CURLcode rc = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(headers);
@@ -97,35 +107,42 @@ static struct outbox_attempt post(CURL *curl, const struct outbox_message *m,
 
 /* --- a round --- */
 
-static const struct webhook *endpoint_of(const struct webhook_list *all, const char *id) {
-    for (size_t i = 0; i < all->count; i++)
-        if (strcmp(all->list[i].id, id) == 0) return &all->list[i];
-    return NULL;
-}
+struct round {
+    struct catalog *c;
+    CURL *curl;
+    int64_t now, begun_ns;
+    const _Atomic int *stop;
+};
 
-static int send_all(struct catalog *c, const struct outbox_list *due,
-                    const struct webhook_list *endpoints, int64_t now, struct err *err) {
-    CURL *curl = curl_easy_init();
+/* What is due there. One that does not answer is left alone for the rest of the round, so that it
+ * delays the others by one attempt and not by all that it has missed. */
+static int send_to(const struct round *r, const struct webhook *to, struct arena *mem,
+                   struct err *err) {
+    struct outbox_list due = {0};
     char message[CURL_ERROR_SIZE];
-    int rc = curl ? 0 : err_set(err, ERR_INTERNAL, "no connection can be prepared");
-    for (size_t i = 0; !rc && i < due->count; i++) {
-        const struct webhook *to = endpoint_of(endpoints, due->list[i].endpoint);
-        struct outbox_attempt a = {.message = "the endpoint was removed"};
-        if (to) a = post(curl, &due->list[i], to, now, message);
-        rc = outbox_attempted(c, due->list[i].id, &a, err);
+    int rc = outbox_due(r->c, to->id, r->now, ROUND, mem, &due, err);
+    for (size_t i = 0; !rc && i < due.count; i++) {
+        /* receivers refuse what is minutes old */
+        int64_t now = r->now + (clock_ns() - r->begun_ns) / 1000000000;
+        struct outbox_attempt a = post(r->curl, &due.list[i], to, now, r->stop, message);
+        if (stopped((void *)r->stop, 0, 0, 0, 0) && !a.delivered) return 0; /* it stays due */
+        rc = outbox_attempted(r->c, due.list[i].id, &a, err);
+        if (!a.http_status) break;
     }
-    curl_easy_cleanup(curl);
     return rc;
 }
 
-int webhooks_deliver(struct catalog *c, int64_t now, struct err *err) {
+int webhooks_deliver(struct catalog *c, int64_t now, const _Atomic int *stop, struct err *err) {
+    struct webhook_list all = {0};
     struct arena mem;
-    struct outbox_list due = {0};
-    struct webhook_list endpoints = {0};
     arena_init(&mem, MEM_MAX);
-    int rc = outbox_due(c, now, ROUND, &mem, &due, err);
-    if (!rc && due.count) rc = webhooks_list(c, &mem, &endpoints, err);
-    if (!rc && due.count) rc = send_all(c, &due, &endpoints, now, err);
+    int rc = webhooks_list(c, &mem, &all, err);
+    struct round r = {.c = c, .now = now, .begun_ns = clock_ns(), .stop = stop};
+    if (!rc && all.count && !(r.curl = curl_easy_init()))
+        rc = err_set(err, ERR_INTERNAL, "no connection can be prepared");
+    for (size_t i = 0; !rc && i < all.count && !stopped((void *)stop, 0, 0, 0, 0); i++)
+        rc = send_to(&r, &all.list[i], &mem, err);
+    curl_easy_cleanup(r.curl);
     arena_release(&mem);
     return rc;
 }
@@ -137,7 +154,7 @@ struct webhook_sender {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool stop;
+    _Atomic int stop;
 };
 
 static bool wait_a_second(struct webhook_sender *s) {
@@ -145,8 +162,8 @@ static bool wait_a_second(struct webhook_sender *s) {
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec++;
     pthread_mutex_lock(&s->lock);
-    if (!s->stop) pthread_cond_timedwait(&s->wake, &s->lock, &until);
-    bool go_on = !s->stop;
+    if (!atomic_load(&s->stop)) pthread_cond_timedwait(&s->wake, &s->lock, &until);
+    bool go_on = !atomic_load(&s->stop);
     pthread_mutex_unlock(&s->lock);
     return go_on;
 }
@@ -155,7 +172,7 @@ static void *run(void *sender) {
     struct webhook_sender *s = sender;
     struct err err;
     /* what cannot be done now is due again in a second */
-    do webhooks_deliver(s->catalog, clock_unix(), &err);
+    do webhooks_deliver(s->catalog, clock_unix(), &s->stop, &err);
     while (wait_a_second(s));
     return NULL;
 }
@@ -177,7 +194,7 @@ int webhook_sender_start(struct catalog *c, struct webhook_sender **ret, struct 
 void webhook_sender_stop(struct webhook_sender *s) {
     if (!s) return;
     pthread_mutex_lock(&s->lock);
-    s->stop = true;
+    atomic_store(&s->stop, 1);
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);

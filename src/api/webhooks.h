@@ -8,8 +8,9 @@
 #include "base/buf.h"
 #include "store/catalog.h"
 
-/* One round: sends what is due at `now` (Unix seconds). */
-int webhooks_deliver(struct catalog *c, int64_t now, struct err *err);
+/* One round: sends what is due at `now` (Unix seconds). *stop, once set, breaks it off: what was
+ * not delivered stays due. NULL: nothing does. */
+int webhooks_deliver(struct catalog *c, int64_t now, const _Atomic int *stop, struct err *err);
 /* "v1,<base64>" of id.timestamp.body with the secret "whsec_<base64>" (or its bytes as they are) */
 void webhook_signature(struct str secret, const char *id, int64_t timestamp, struct str body,
                        struct buf *out);
@@ -17,6 +18,6 @@ void webhook_signature(struct str secret, const char *id, int64_t timestamp, str
 /* A thread that delivers while the server runs. */
 struct webhook_sender;
 int webhook_sender_start(struct catalog *c, struct webhook_sender **ret, struct err *err);
-void webhook_sender_stop(struct webhook_sender *s); /* NULL is fine; waits for a running attempt */
+void webhook_sender_stop(struct webhook_sender *s); /* NULL is fine; breaks an attempt off */
 
 #endif

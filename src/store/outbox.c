@@ -36,14 +36,21 @@ static const struct table messages = {
     .read = read_message};
 
 static void read_delivery(sqlite3_stmt *st, struct arena *mem, void *row) {
-    *(struct delivery *)row = (struct delivery){
-        .at = col_i64(st, 0), .http_status = col_i64(st, 1), .message = col_z(st, 2, mem)};
+    *(struct delivery *)row = (struct delivery){.at = col_i64(st, 0),
+                                                .http_status = col_i64(st, 1),
+                                                .message = col_z(st, 2, mem),
+                                                .event = col_z(st, 3, mem),
+                                                .type = col_z(st, 4, mem),
+                                                .endpoint = col_z(st, 5, mem)};
 }
-static const struct table deliveries = {.name = "delivery",
-                                        .columns = "at, http_status, message",
-                                        .what = "delivery",
-                                        .row_size = sizeof(struct delivery),
-                                        .read = read_delivery};
+#define OF_MESSAGE(what) "(SELECT " what " FROM outbox WHERE id = delivery.outbox)"
+static const struct table deliveries = {
+    .name = "delivery",
+    .columns = "at, http_status, message, " OF_MESSAGE("event") ", " OF_MESSAGE(
+        "payload ->> '$.type'") ", " OF_MESSAGE("endpoint"),
+    .what = "delivery",
+    .row_size = sizeof(struct delivery),
+    .read = read_delivery};
 
 int webhooks_add(struct catalog *c, const char *url, const char *secret, struct arena *mem,
                  struct webhook *ret, struct err *err) {
@@ -103,12 +110,13 @@ int outbox_emit(struct catalog *c, const char *type, const char *subject, struct
     return rc;
 }
 
-int outbox_due(struct catalog *c, int64_t now, int64_t limit, struct arena *mem,
-               struct outbox_list *ret, struct err *err) {
+int outbox_due(struct catalog *c, const char *endpoint, int64_t now, int64_t limit,
+               struct arena *mem, struct outbox_list *ret, struct err *err) {
     struct where w;
     struct list_out out;
     where_init(&w);
     where_add(&w, "next_attempt_at <= ?", v_i(now));
+    if (endpoint) where_add(&w, "endpoint = ?", v_z(endpoint));
     int rc = store_list(c, &messages, &w, &(struct page){.limit = limit, .ascending = true}, mem,
                         &out, err);
     if (!rc) *ret = (struct outbox_list){out.rows, out.count, out.has_more};
@@ -141,6 +149,16 @@ int deliveries_list(struct catalog *c, const char *message, struct arena *mem,
     where_init(&w);
     where_add(&w, "outbox = ?", v_z(message));
     int rc = store_list(c, &deliveries, &w, &page_all, mem, &out, err);
+    if (!rc) *ret = (struct delivery_list){out.rows, out.count};
+    return rc;
+}
+
+int deliveries_recent(struct catalog *c, int64_t limit, struct arena *mem,
+                      struct delivery_list *ret, struct err *err) {
+    struct where w;
+    struct list_out out;
+    where_init(&w);
+    int rc = store_list(c, &deliveries, &w, &(struct page){.limit = limit}, mem, &out, err);
     if (!rc) *ret = (struct delivery_list){out.rows, out.count};
     return rc;
 }

@@ -32,9 +32,9 @@ struct outbox_list {
     size_t count;
     bool has_more;
 };
-/* What is to be sent by `now`, oldest first. */
-int outbox_due(struct catalog *c, int64_t now, int64_t limit, struct arena *mem,
-               struct outbox_list *ret, struct err *err);
+/* What is to be sent to an endpoint (NULL: to all) by `now`, oldest first. */
+int outbox_due(struct catalog *c, const char *endpoint, int64_t now, int64_t limit,
+               struct arena *mem, struct outbox_list *ret, struct err *err);
 /* One attempt and its outcome, kept in the log. */
 struct outbox_attempt {
     int64_t http_status; /* 0: no answer */
@@ -46,8 +46,9 @@ int outbox_attempted(struct catalog *c, const char *id, const struct outbox_atte
                      struct err *err);
 
 struct delivery {
-    int64_t at, http_status;
-    const char *message;
+    int64_t at, http_status;             /* 0: no answer */
+    const char *message;                 /* NULL: delivered */
+    const char *event, *type, *endpoint; /* "evt_...", "batch.completed", id of the webhook */
 };
 struct delivery_list {
     struct delivery *list;
@@ -56,5 +57,8 @@ struct delivery_list {
 /* The attempts of one message, oldest first. */
 int deliveries_list(struct catalog *c, const char *message, struct arena *mem,
                     struct delivery_list *ret, struct err *err);
+/* The last `limit` of all, the newest first. */
+int deliveries_recent(struct catalog *c, int64_t limit, struct arena *mem,
+                      struct delivery_list *ret, struct err *err);
 
 #endif

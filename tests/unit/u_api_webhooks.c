@@ -9,6 +9,11 @@
 #include "store/outbox.h"
 #include "store_fixture.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 /* --- an endpoint --- */
 
 static struct {
@@ -63,7 +68,7 @@ static void add_hook(struct fixture *f, const struct http_server *server) {
 
 static struct outbox_list due(struct fixture *f, int64_t now) {
     struct outbox_list l;
-    assert_int_equal(outbox_due(f->c, now, 10, &f->mem, &l, &f->err), 0);
+    assert_int_equal(outbox_due(f->c, NULL, now, 10, &f->mem, &l, &f->err), 0);
     return l;
 }
 
@@ -122,7 +127,7 @@ static void messages_come_signed_and_once(void **state) {
     struct buf want;
     add_hook(f, server);
     int64_t now = clock_unix();
-    assert_int_equal(webhooks_deliver(f->c, now, &f->err), 0);
+    assert_int_equal(webhooks_deliver(f->c, now, NULL, &f->err), 0);
     assert_int_equal(endpoint.asked, 1);
     assert_non_null(strstr(endpoint.body, "\"type\":\"batch.failed\""));
     buf_init(&want, 200);
@@ -130,7 +135,7 @@ static void messages_come_signed_and_once(void **state) {
     assert_string_equal(endpoint.signature, want.p);
     assert_int_equal(strtol(endpoint.timestamp, NULL, 10), now);
     assert_int_equal(due(f, now + 1000000).count, 0);
-    assert_int_equal(webhooks_deliver(f->c, now + 1000000, &f->err), 0);
+    assert_int_equal(webhooks_deliver(f->c, now + 1000000, NULL, &f->err), 0);
     assert_int_equal(endpoint.asked, 1);
     buf_release(&want);
     http_server_stop(server, 1, NULL);
@@ -146,7 +151,7 @@ static void failures_are_tried_again_and_logged(void **state) {
     const char *id = due(f, now).list[0].id;
     for (int i = 0; i < 9; i++) {
         assert_int_equal(due(f, now).count, 1);
-        assert_int_equal(webhooks_deliver(f->c, now, &f->err), 0);
+        assert_int_equal(webhooks_deliver(f->c, now, NULL, &f->err), 0);
         assert_int_equal(due(f, now).count, 0);
         assert_int_equal(endpoint.asked, i + 1);
         if (i == 0) keep(first, sizeof first, endpoint.id);
@@ -168,7 +173,7 @@ static void nobody_there_is_a_failure(void **state) {
     http_server_stop(server, 1, NULL);
     int64_t now = clock_unix();
     const char *id = due(f, now).list[0].id;
-    assert_int_equal(webhooks_deliver(f->c, now, &f->err), 0);
+    assert_int_equal(webhooks_deliver(f->c, now, NULL, &f->err), 0);
     assert_int_equal(due(f, now).count, 0);
     assert_int_equal(due(f, now + 5).count, 1);
     assert_int_equal(deliveries_list(f->c, id, &f->mem, &log, &f->err), 0);
@@ -177,8 +182,44 @@ static void nobody_there_is_a_failure(void **state) {
     assert_non_null(log.list[0].message);
 }
 
+/* a socket that takes connections and says nothing */
+static int mute_open(char *url, size_t size) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    snprintf(url, size, "http://127.0.0.1:%d/", ntohs(a.sin_port));
+    return fd;
+}
+
+/* An endpoint that hangs holds up neither the server's end nor, for long, another endpoint. */
+static void a_mute_endpoint_is_left(void **state) {
+    struct fixture *f = *state;
+    struct webhook made;
+    struct webhook_sender *sender = NULL;
+    char url[80];
+    int mute = mute_open(url, sizeof url);
+    assert_int_equal(webhooks_add(f->c, url, "s", &f->mem, &made, &f->err), 0);
+    struct http_server *server = endpoint_open(200);
+    add_hook(f, server); /* its message goes to both */
+    if (webhook_sender_start(f->c, &sender, &f->err)) fail_msg("%s", f->err.msg);
+    int peer = accept4(mute, NULL, NULL, SOCK_CLOEXEC); /* now it waits for an answer */
+    assert_true(peer >= 0);
+    int64_t begun = clock_ns();
+    webhook_sender_stop(sender);
+    assert_true(clock_ns() - begun < (int64_t)5 * 1000000000);
+    assert_int_equal(due(f, clock_unix()).count, 2); /* not counted as an attempt */
+    close(peer);
+    close(mute); /* refuses at once from now on */
+    assert_int_equal(webhooks_deliver(f->c, clock_unix(), NULL, &f->err), 0);
+    assert_int_equal(endpoint.asked, 1);
+    http_server_stop(server, 1, NULL);
+}
+
 UNIT_TESTS(api_webhooks, cmocka_unit_test(codes_are_the_standards),
            cmocka_unit_test(signatures_are_the_standards),
            WITH_CATALOG(messages_come_signed_and_once),
            WITH_CATALOG(failures_are_tried_again_and_logged),
-           WITH_CATALOG(nobody_there_is_a_failure))
+           WITH_CATALOG(nobody_there_is_a_failure), WITH_CATALOG(a_mute_endpoint_is_left))

@@ -301,7 +301,7 @@ static void a_finished_job_is_told_to_every_endpoint(void **state) {
     assert_int_equal(webhooks_add(f->c, "http://b/", "whsec_b", &f->mem, &b, &f->err), 0);
     fixture_job(f);
     assert_int_equal(ftjobs_cancel(f->c, f->job, &f->mem, &j, &f->err), 0);
-    assert_int_equal(outbox_due(f->c, INT64_MAX, 10, &f->mem, &l, &f->err), 0);
+    assert_int_equal(outbox_due(f->c, NULL, INT64_MAX, 10, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 2);
     assert_string_equal(l.list[0].event, l.list[1].event);
     assert_non_null(strstr(l.list[0].payload, "\"type\":\"fine_tuning.job.cancelled\""));
@@ -310,20 +310,27 @@ static void a_finished_job_is_told_to_every_endpoint(void **state) {
     struct outbox_attempt done = {.http_status = 204, .delivered = true};
     assert_int_equal(outbox_attempted(f->c, l.list[0].id, &failed, &f->err), 0);
     assert_int_equal(outbox_attempted(f->c, l.list[1].id, &done, &f->err), 0);
-    const char *first = l.list[0].id;
-    assert_int_equal(outbox_due(f->c, INT64_MAX - 1, 10, &f->mem, &l, &f->err), 0);
+    const char *first = l.list[0].id, *second_to = l.list[1].endpoint;
+    assert_int_equal(outbox_due(f->c, NULL, INT64_MAX - 1, 10, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 0);
-    assert_int_equal(outbox_due(f->c, INT64_MAX, 10, &f->mem, &l, &f->err), 0);
+    assert_int_equal(outbox_due(f->c, NULL, INT64_MAX, 10, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 1);
     assert_int_equal(l.list[0].attempts, 1);
     assert_int_equal(deliveries_list(f->c, first, &f->mem, &log, &f->err), 0);
     assert_int_equal(log.count, 1);
     assert_string_equal(log.list[0].message, "refused");
+    assert_int_equal(deliveries_recent(f->c, 1, &f->mem, &log, &f->err), 0);
+    assert_int_equal(log.count, 1); /* the newest */
+    assert_int_equal(log.list[0].http_status, 204);
+    assert_null(log.list[0].message);
+    assert_string_equal(log.list[0].endpoint, second_to);
+    assert_string_equal(log.list[0].event, l.list[0].event);
+    assert_string_equal(log.list[0].type, "fine_tuning.job.cancelled");
     assert_int_equal(webhooks_list(f->c, &f->mem, &hooks, &f->err), 0);
     assert_int_equal(hooks.count, 2);
     assert_string_equal(hooks.list[1].secret, "whsec_b");
     assert_int_equal(webhooks_delete(f->c, l.list[0].endpoint, &f->err), 0);
-    assert_int_equal(outbox_due(f->c, INT64_MAX, 10, &f->mem, &l, &f->err), 0);
+    assert_int_equal(outbox_due(f->c, NULL, INT64_MAX, 10, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 0);
 }
 

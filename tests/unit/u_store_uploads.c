@@ -202,7 +202,7 @@ static void a_batch_goes_its_way(void **state) {
     assert_string_equal(file.filename, "out.jsonl");
     assert_null(b.error_file);
     assert_string_equal(b.metadata, "{\"a\":\"b\"}");
-    assert_int_equal(outbox_due(f->c, INT64_MAX, 9, &f->mem, &l, &f->err), 0);
+    assert_int_equal(outbox_due(f->c, NULL, INT64_MAX, 9, &f->mem, &l, &f->err), 0);
     assert_int_equal(l.count, 1);
     assert_non_null(strstr(l.list[0].payload, "batch.completed"));
     assert_int_equal(batches_cancel(f->c, b.id, &f->mem, &b, &f->err), ERR_CONFLICT);
