@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STDIN_MAX ((size_t)1 << 30)
@@ -18,6 +19,13 @@ int cli_fail(const char *command, const struct err *err) {
     fflush(stdout);
     fprintf(stderr, "attune %s: %s\n", command, err->msg);
     return err_exit_code(err->code);
+}
+
+void cli_time(int64_t unix_seconds, char ret[40]) {
+    struct tm tm;
+    time_t when = (time_t)unix_seconds;
+    if (!unix_seconds || !gmtime_r(&when, &tm) || !strftime(ret, 40, "%Y-%m-%d %H:%M", &tm))
+        snprintf(ret, 40, "-");
 }
 
 int cli_stdin(struct buf *b, struct err *err) {

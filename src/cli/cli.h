@@ -45,6 +45,9 @@ COMMANDS(X)
 /* "attune tune: message" on stderr; returns the exit code that goes with the error. */
 int cli_fail(const char *command, const struct err *err);
 
+/* "2026-11-21 21:58", UTC; "-" for 0 */
+void cli_time(int64_t unix_seconds, char ret[40]);
+
 /* All of standard input, at most max bytes. */
 int cli_stdin(struct buf *b, struct err *err);
 /* MODEL of a command line: an existing path, or the directory of a known name; caller frees. */

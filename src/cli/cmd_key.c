@@ -46,10 +46,8 @@ static void scopes_print(unsigned bits) {
 }
 
 static void date_print(int64_t t) {
-    struct tm tm;
-    char text[40] = "-";
-    time_t when = (time_t)t;
-    if (t && gmtime_r(&when, &tm)) strftime(text, sizeof text, "%Y-%m-%d %H:%M", &tm);
+    char text[40];
+    cli_time(t, text);
     printf("  %-16s", text);
 }
 

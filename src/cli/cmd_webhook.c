@@ -43,23 +43,41 @@ static int list(struct catalog *c, struct arena *mem, struct err *err) {
     return rc;
 }
 
+#define LOG_MAX 50
+
+/* 2026-11-21T21:58:25Z  we_...  evt_...  batch.completed  200 */
+static int show_log(struct catalog *c, struct arena *mem, struct err *err) {
+    struct delivery_list all;
+    int rc = deliveries_recent(c, LOG_MAX, mem, &all, err);
+    for (size_t i = rc ? 0 : all.count; i-- > 0;) {
+        const struct delivery *d = &all.list[i];
+        char at[40];
+        cli_time(d->at, at);
+        printf("%s  %s  %s  %s  ", at, d->endpoint, d->event, d->type);
+        printf(d->message ? "failed: %s\n" : "delivered%s\n", d->message ? d->message : "");
+    }
+    return rc;
+}
+
 static int run(const char *what, const char *arg, const char *secret, struct err *err) {
     struct catalog *c = NULL;
     struct arena mem;
-    bool is_list = strcmp(what, "list") == 0;
-    if (is_list == (arg != NULL))
+    bool is_list = strcmp(what, "list") == 0, is_log = strcmp(what, "log") == 0;
+    if ((is_list || is_log) == (arg != NULL))
         return err_set(err, ERR_USAGE,
-                       is_list ? "list takes nothing more" : "%s needs an address or an id", what);
+                       arg ? "%s takes nothing more" : "%s needs an address or an id", what);
     int rc = catalog_open(NULL, &c, err);
     arena_init(&mem, MEM_MAX);
     if (!rc && is_list)
         rc = list(c, &mem, err);
+    else if (!rc && is_log)
+        rc = show_log(c, &mem, err);
     else if (!rc && strcmp(what, "add") == 0)
         rc = add(c, arg, secret, &mem, err);
     else if (!rc && strcmp(what, "remove") == 0)
         rc = webhooks_delete(c, arg, err);
     else if (!rc)
-        rc = err_set(err, ERR_USAGE, "add, list or remove, not \"%.40s\"", what);
+        rc = err_set(err, ERR_USAGE, "add, list, log or remove, not \"%.40s\"", what);
     arena_release(&mem);
     catalog_close(c);
     return rc;
@@ -71,7 +89,7 @@ int cmd_webhook(int argc, char **argv) {
                           "to sign with (default: a new one, which is printed)", 0, NULL},
                          {0}};
     struct usage u = {.command = "webhook",
-                      .args = "add URL | list | remove ID",
+                      .args = "add URL | list | log | remove ID",
                       .opts = opts,
                       .args_min = 1,
                       .args_max = 2,
