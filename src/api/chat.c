@@ -59,14 +59,18 @@ static bool uses_tools(const struct chat *c) {
     return c->r.tools && c->r.tool_choice != TOOLS_NONE;
 }
 
+static const struct grammar_options schema_place = {"response_format.json_schema.schema"};
+
+static int check_strict_schema(const struct chat *c, char *path, struct err *err) {
+    if (c->r.response != RESPONSE_JSON_SCHEMA || !c->r.schema_strict) return 0;
+    return grammar_check_strict(c->r.schema, "response_format", c->r.schema_name, &schema_place,
+                                path, err);
+}
+
 static int compile_schema(struct chat *c, struct http_response *res, struct err *err) {
-    static const struct grammar_options place = {"response_format.json_schema.schema"};
     char path[GRAMMAR_PATH_MAX] = "";
-    int rc = 0;
-    if (c->r.schema_strict)
-        rc = grammar_check_strict(c->r.schema, "response_format", c->r.schema_name, &place, path,
-                                  err);
-    if (!rc) rc = grammar_compile(c->r.schema, &place, &c->grammar, path, err);
+    int rc = check_strict_schema(c, path, err);
+    if (!rc) rc = grammar_compile(c->r.schema, &schema_place, &c->grammar, path, err);
     return rc ? http_error(res, 400, "invalid_value", path[0] ? path : "response_format", "%s",
                            err->msg)
               : 0;
@@ -115,24 +119,31 @@ static int check_strict_tools(const struct chat *c, const struct tool_function *
 static int compile_tools(struct chat *c, struct http_response *res, struct err *err) {
     struct tool_grammar_options o = {.form = c->form,
                                      .required = c->r.tool_choice != TOOLS_AUTO,
-                                     .parallel = c->r.parallel_tool_calls};
+                                     .parallel = c->r.parallel_tool_calls,
+                                     .content_where = schema_place.where};
     struct tool_function *list = NULL;
     char path[GRAMMAR_PATH_MAX] = "";
     o.count = functions_of(c, &list);
     o.functions = list;
+    json_t *object = json_pack("{s:s}", "type", "object");
+    if (c->r.response == RESPONSE_JSON_SCHEMA) o.content = c->r.schema;
+    if (c->r.response == RESPONSE_JSON_OBJECT) o.content = object;
     int rc = check_strict_tools(c, list, o.count, path, err);
+    if (!rc) rc = check_strict_schema(c, path, err);
     if (!rc) rc = tool_grammar_compile(&o, &c->grammar, path, err);
+    json_decref(object);
     return rc ? http_error(res, 400, "invalid_value", path[0] ? path : "tools", "%s", err->msg) : 0;
 }
 
-/* what the grammar depends on */
+/* what the grammar depends on; "": there is none */
 static void grammar_key(const struct chat *c, struct buf *key) {
     if (uses_tools(c)) {
         buf_printf(key, "tools %d %d %d %.*s ", (int)c->form, (int)c->r.tool_choice,
                    (int)c->r.parallel_tool_calls, STR_ARG(c->r.tool_name));
         json_write(c->r.tools, key);
         if (c->r.tools_chosen) json_write(c->r.tools_chosen, key);
-    } else if (c->r.response == RESPONSE_JSON_SCHEMA) {
+    }
+    if (c->r.response == RESPONSE_JSON_SCHEMA) {
         buf_printf(key, "schema %d %.*s ", (int)c->r.schema_strict, STR_ARG(c->r.schema_name));
         json_write(c->r.schema, key);
     } else if (c->r.response == RESPONSE_JSON_OBJECT) {

@@ -77,6 +77,10 @@ struct tool_grammar_options {
     size_t count;
     bool required; /* at least one call and no text; else text, or text and then calls */
     bool parallel; /* more than one call (TOOL_LLAMA3 writes one in any case) */
+    /* The schema of an answer that is no call, and what its places begin with; NULL: any text, also
+     * before calls. */
+    const json_t *content;
+    const char *content_where;
 };
 /* The grammar of an answer with tool calls. Errors and path as of grammar_compile. */
 int tool_grammar_compile(const struct tool_grammar_options *options, struct grammar **ret,

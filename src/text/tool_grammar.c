@@ -58,6 +58,7 @@ struct maker {
     const struct tool_grammar_options *o;
     const struct envelope *e;
     uint32_t *arguments; /* rules by function */
+    uint32_t content;    /* rule of the answer without calls, where o->content is one */
 };
 
 /* A text whose spaces may be left out and whose markers may be one token. */
@@ -166,10 +167,24 @@ static void put_answer(struct automaton *a, uint32_t start, struct str head, uin
     }
 }
 
+/* calls from the first byte on, or a value */
+static void put_calls_or_value(struct maker *m, uint32_t start) {
+    struct automaton *a = m->a;
+    uint32_t end = build_state(a);
+    put_calls(m, m->e->open ? put_text(a, start, m->e->open) : start);
+    if (a->over) return;
+    build_accept(a, end);
+    build_call(a, start, m->content, end);
+}
+
 static void put_root(struct maker *m, uint32_t start) {
     struct automaton *a = m->a;
     if (m->o->required) {
         put_calls(m, m->e->open ? put_text(a, start, m->e->open) : start);
+        return;
+    }
+    if (m->o->content) {
+        put_calls_or_value(m, start);
         return;
     }
     uint32_t calls = build_state(a);
@@ -208,6 +223,9 @@ int tool_grammar_compile(const struct tool_grammar_options *o, struct grammar **
     uint32_t root = build_rule(&a);
     int rc = o->count ? 0 : err_set(err, ERR_INVALID, "tool calls need at least one function");
     if (!rc) rc = add_functions(&m, s, any, err);
+    if (!rc && o->content)
+        rc = schemas_add(s, o->content, o->content_where ? o->content_where : "content", &m.content,
+                         err);
     if (!rc) {
         put_root(&m, a.starts[root]);
         rc = grammar_make(&a, s, ret, err);

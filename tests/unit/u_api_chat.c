@@ -163,6 +163,35 @@ static void a_schema_holds(void **state) {
     stop(&f);
 }
 
+/* beside tools too: an answer is a call, or what response_format says */
+static void a_schema_holds_beside_tools(void **state) {
+    (void)state;
+#define SCHEMA(type)                                                                               \
+    ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"b\",\"schema\":{"  \
+    "\"type\":\"object\",\"properties\":{\"day\":{\"type\":\"" type "\"}},\"required\":[\"day\"]," \
+    "\"additionalProperties\":false}}}"
+    struct api_fixture f;
+    start(&f);
+    for (int seed = 0; seed < 8; seed++) {
+        char body[1500];
+        snprintf(body, sizeof body,
+                 "{" ASK TOOLS ",\"seed\":%d,\"temperature\":1.5" SCHEMA("boolean") "}", seed);
+        json_t *v = chat(&f, body);
+        const json_t *m = json_object_get(choice_of(v, 0), "message");
+        const json_t *calls = json_object_get(m, "tool_calls");
+        if (calls)
+            check_booking(
+                member_text(json_object_get(json_array_get(calls, 0), "function"), "arguments"));
+        else if (strncmp(content_of(v), "{\"day\":", 7) != 0)
+            fail_msg("%s", content_of(v));
+        json_decref(v);
+    }
+    fixture_wrong(&f, "POST", "/v1/chat/completions", "{" ASK TOOLS SCHEMA("other") "}", 400,
+                  "invalid_value", "response_format.json_schema.schema.properties.day.type",
+                  "type");
+    stop(&f);
+}
+
 static void a_call_that_is_demanded_comes(void **state) {
     (void)state;
     struct api_fixture f;
@@ -401,6 +430,7 @@ static void a_repeated_id_fails_the_batch(void **state) {
 
 UNIT_TESTS(api_chat, cmocka_unit_test(a_stream_adds_up_to_the_answer),
            cmocka_unit_test(many_choices_do_not_fill_the_queue), cmocka_unit_test(a_schema_holds),
+           cmocka_unit_test(a_schema_holds_beside_tools),
            cmocka_unit_test(a_call_that_is_demanded_comes),
            cmocka_unit_test(a_function_without_parameters_takes_none),
            cmocka_unit_test(what_cannot_be_is_said),

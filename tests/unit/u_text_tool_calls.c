@@ -257,20 +257,31 @@ static void forms_are_seen_in_templates(void **state) {
 /* --- grammars ------------------------------------------------------------------------------------
  */
 
-static struct grammar *tools(enum tool_form form, bool required, bool parallel) {
+static struct grammar *tools_or(enum tool_form form, bool required, bool parallel,
+                                const char *content) {
     static const char *const schema = "{\"type\":\"object\",\"properties\":{\"city\":{\"type\":"
                                       "\"string\"}},\"required\":[\"city\"],"
                                       "\"additionalProperties\":false}";
     struct err err;
     struct grammar *g;
-    json_t *parameters;
+    json_t *parameters, *value = NULL;
     if (json_read(str_of(schema), "schema", &parameters, &err)) fail_msg("%s", err.msg);
+    if (content && json_read(str_of(content), "schema", &value, &err)) fail_msg("%s", err.msg);
     struct tool_function f[2] = {{.name = names[1], .parameters = parameters}, {.name = names[0]}};
-    struct tool_grammar_options o = {
-        .form = form, .functions = f, .count = 2, .required = required, .parallel = parallel};
+    struct tool_grammar_options o = {.form = form,
+                                     .functions = f,
+                                     .count = 2,
+                                     .required = required,
+                                     .parallel = parallel,
+                                     .content = value};
     if (tool_grammar_compile(&o, &g, NULL, &err)) fail_msg("%s", err.msg);
     json_decref(parameters);
+    json_decref(value);
     return g;
+}
+
+static struct grammar *tools(enum tool_form form, bool required, bool parallel) {
+    return tools_or(form, required, parallel, NULL);
 }
 
 static const struct {
@@ -318,6 +329,43 @@ static void grammars_hold_calls_in_their_form(void **state) {
         struct grammar *g = tools(written[i].form, written[i].required, written[i].parallel);
         if (grammar_accepts_text(g, str_of(written[i].text), true) != written[i].ok)
             fail_msg("%s: %s", written[i].text, written[i].ok ? "refused" : "accepted");
+        grammar_free(g);
+    }
+}
+
+/* with a schema for what is no call, an answer is one or the other */
+static void grammars_hold_calls_or_a_value(void **state) {
+    (void)state;
+    static const char *const schema = "{\"type\":\"object\",\"properties\":{\"name\":{\"enum\":"
+                                      "[\"a\",\"f\"]}},\"required\":[\"name\"],"
+                                      "\"additionalProperties\":false}";
+    static const struct {
+        enum tool_form form;
+        bool required, ok;
+        const char *text;
+    } either[] = {
+        {TOOL_HERMES, false, true, "{\"name\": \"a\"}"},
+        {TOOL_HERMES, false, true, "<tool_call>\n{\"name\":\"f\",\"arguments\":{}}\n</tool_call>"},
+        {TOOL_HERMES, false, false, "text"},
+        {TOOL_HERMES, false, false, ""},
+        {TOOL_HERMES, false, false, "{\"name\": \"b\"}"},
+        {TOOL_HERMES, false, false,
+         "{\"name\":\"a\"}<tool_call>\n{\"name\":\"f\",\"arguments\":{}}"
+         "\n</tool_call>"},
+        {TOOL_HERMES, true, false, "{\"name\": \"a\"}"},
+        {TOOL_JSON, false, true, "{\"name\": \"f\"}"},
+        {TOOL_JSON, false, true, "{\"name\": \"f\", \"arguments\": {\"x\":1}}"},
+        {TOOL_JSON, false, false, "{\"name\": \"a\", \"arguments\": {}}"},
+        {TOOL_JSON, false, false, "{\"day\": 1}"},
+        {TOOL_LLAMA3, false, true, "{\"name\":\"a\"}"},
+        {TOOL_LLAMA3, false, true, "{\"name\":\"f\",\"parameters\":{}}"},
+        {TOOL_MISTRAL, false, true, "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}]"},
+        {TOOL_MISTRAL, false, true, "{\"name\":\"a\"}"},
+    };
+    for (size_t i = 0; i < sizeof either / sizeof *either; i++) {
+        struct grammar *g = tools_or(either[i].form, either[i].required, false, schema);
+        if (grammar_accepts_text(g, str_of(either[i].text), true) != either[i].ok)
+            fail_msg("%s: %s", either[i].text, either[i].ok ? "refused" : "accepted");
         grammar_free(g);
     }
 }
@@ -388,4 +436,5 @@ UNIT_TESTS(text_tool_calls, cmocka_unit_test(calls_are_read_in_every_cutting),
            cmocka_unit_test(scanned_json_can_be_closed_anywhere),
            cmocka_unit_test(forms_are_seen_in_templates),
            cmocka_unit_test(grammars_hold_calls_in_their_form),
+           cmocka_unit_test(grammars_hold_calls_or_a_value),
            cmocka_unit_test(what_a_grammar_writes_the_parser_reads))
