@@ -16,6 +16,8 @@
 #define DOT_AT_ONCE_FEW 64 /* the same of few rows, which read the weights in place */
 #define BC_TILE_ROWS 288
 #define BC_TILE_COLS 1024
+#define SPREAD_ROWS 32  /* up to so many rows reading B is worth its own order */
+#define SPREAD_K 256    /* elements of a row of B from which on it is */
 #define JOIN_K 128      /* a second segment up to here shares the last block of the first */
 #define IN_PLACE_ROWS 3 /* up to so many register blocks of rows B is not worth packing */
 #define ITEMS_PER_THREAD 4
@@ -176,21 +178,22 @@ static void block_begin(const struct job *job, const struct tile *t, const struc
     }
 }
 
-/* j, end: columns of C from here, and where those of this tile end */
+/* j, end: columns of C from here, and where those that follow end */
 static void dot_columns(const struct job *job, const struct cut *cut, struct dot_block *x,
                         int64_t j, int64_t end) {
     char *panel = num_thread_scratch(job->num);
+    int64_t next = x->c_step == 1 ? j + x->cols : j + 1;
     struct dot_piece *p = x->piece;
     for (int s = 0; s < 2; s++) {
         if (cut->k[s] == 0) continue;
         const struct mat *b = &job->mm->seg[s].b;
         p->b = at(b, j, cut->k0[s]);
-        p->ldb = b->ld;
+        p->ldb = b->ld * x->c_step;
         p->b_type = b->type;
-        p->next = j + x->cols < end ? at(b, j + x->cols, cut->k0[s]) : NULL;
+        p->next = next < end ? at(b, next, cut->k0[s]) : NULL;
         p->panel = NULL;
         p->next_size = (int64_t)num_type_size(b->type);
-        p->next_ld = b->ld * p->next_size;
+        p->next_ld = p->ldb * p->next_size;
         panel_prepare(job, p++, panel, x->rows, x->cols);
         panel += (size_t)round_up(cut->k[s], PANEL_PAD) * 4 / (size_t)job->kernels->unit;
     }
@@ -217,7 +220,7 @@ static int64_t columns_at_once(const struct job *job, const struct tile *t, cons
 
 static void dot_tile(const struct job *job, const struct tile *t) {
     const struct matmul *mm = job->mm;
-    struct dot_block x = {.rows = t->rows, .ldc = mm->ldc, .alpha = job->alpha};
+    struct dot_block x = {.rows = t->rows, .ldc = mm->ldc, .c_step = 1, .alpha = job->alpha};
     x.add = tile_begin(mm, t);
     int64_t end = t->j0 + t->cols;
     for (struct cut cut = {0}; cut_next(job, &cut); x.add = true) {
@@ -239,19 +242,40 @@ static int64_t dot_tile_rows(const struct job *job) {
     return round_up(min_of(fit, 2 * rows), kr->dot_rows);
 }
 
+/* Few rows, whose time is the reading of B: the columns that a call takes together lie a part of
+ * the tile apart and the next call takes their neighbours, so that each is the head of one long
+ * stream, which the hardware fetches ahead; rows side by side would be streams that end after a
+ * row. */
+static void dot_spread(const struct job *job, const struct tile *t) {
+    const struct matmul *mm = job->mm;
+    int64_t count = job->kernels->dot_cols, apart = t->cols / count;
+    struct dot_block x = {
+        .rows = t->rows, .cols = count, .ldc = mm->ldc, .c_step = apart, .alpha = job->alpha};
+    struct tile part = {t->i0, t->rows, t->j0, one_block(job) ? t->cols : count, t->j0 + apart};
+    bool add = tile_begin(mm, t);
+    for (int64_t j = t->j0; j < part.end; j++) {
+        x.add = add;
+        x.c = mm->c + t->i0 * mm->ldc + j;
+        for (struct cut cut = {0}; cut_next(job, &cut); x.add = true) {
+            if (j == t->j0 || !one_block(job)) block_begin(job, &part, &cut, &x);
+            dot_columns(job, &cut, &x, j, part.end);
+        }
+    }
+}
+
 static void nt_item(void *ctx, int64_t item) {
     const struct job *job = ctx;
-    struct tile t = tile_at(job, item);
-    if (t.rows > 2 * job->kernels->dot_rows || job->kernels->dot_whole || one_block(job)) {
-        dot_tile(job, &t);
-        return;
+    const struct mm_kernels *kr = job->kernels;
+    struct tile t = tile_at(job, item), rest = t;
+    int64_t k = job->mm->seg[0].k + job->mm->seg[1].k;
+    int64_t apart = t.cols / kr->dot_cols;
+    if (t.rows <= SPREAD_ROWS && apart > 1 && k >= SPREAD_K && !kr->dot_whole) {
+        t.cols = apart * kr->dot_cols;
+        rest.j0 += t.cols;
+        rest.cols -= t.cols;
+        dot_spread(job, &t);
     }
-    /* few rows: read each row of B from its first to its last byte */
-    int64_t end = t.j0 + t.cols, step = job->kernels->dot_cols;
-    for (int64_t j = t.j0; j < end; j += step) {
-        struct tile narrow = {t.i0, t.rows, j, min_of(step, end - j), end};
-        dot_tile(job, &narrow);
-    }
+    if (rest.cols > 0) dot_tile(job, &rest);
 }
 
 static void a_row_convert(void *ctx, int64_t i) {

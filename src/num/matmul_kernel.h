@@ -13,7 +13,7 @@
 
 #include "num/num.h"
 
-/* c[i][j] (+)= alpha · sum over pieces and k of a[i][k] · b[j][k]; i < rows, j < cols.
+/* c[i][j·c_step] (+)= alpha · sum over pieces and k of a[i][k] · b[j][k]; i < rows, j < cols.
  * A is F32 (unit 1) or BF16 (unit 2); B the same, or with unit 1 any type. */
 struct dot_piece {
     const void *a, *b;
@@ -35,7 +35,7 @@ struct dot_block {
     int pieces;
     int64_t rows, cols;
     float *c;
-    int64_t ldc;
+    int64_t ldc, c_step; /* c_step 1 where dot_whole */
     float alpha;
     bool add;
 };

@@ -26,7 +26,7 @@ static float dot_one(const struct dot_block *x, int64_t i, int64_t j) {
 static void dot(const struct dot_block *x) {
     for (int64_t i = 0; i < x->rows; i++)
         for (int64_t j = 0; j < x->cols; j++) {
-            float *c = x->c + i * x->ldc + j, sum = x->alpha * dot_one(x, i, j);
+            float *c = x->c + i * x->ldc + j * x->c_step, sum = x->alpha * dot_one(x, i, j);
             *c = x->add ? *c + sum : sum;
         }
 }

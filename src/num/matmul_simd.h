@@ -67,15 +67,23 @@ struct dot_a {
     const elem *row[DOT_ROWS];
 };
 
-/* What a call does with B besides multiplying. The first rows of a block (FIRST) fetch what comes
- * next and, where there is a panel for it (WIDEN), leave B there as F32. */
-enum dot_work { LATER, FIRST, WIDEN };
+/* What a group of rows does besides multiplying. ALONE: it fetches all of B that comes next. Where
+ * there are several groups each fetches a part, so that memory is busy all the time; the first
+ * leaves B as F32 in the panel where there is one (WIDEN). */
+enum dot_work { SHARED, ALONE, WIDEN };
+
+/* the first row and column of a register block, and which group of rows of how many it is in */
+struct dot_at {
+    int64_t i, j, group, groups;
+};
 
 struct dot_b {
     const char *row[DOT_COLS], *next[DOT_COLS];
     float *panel[DOT_COLS];
     int64_t next_size;
 };
+
+INLINE int fetched(const enum dot_work work) { return work == ALONE ? DOT_COLS : DOT_COLS / 2; }
 
 INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
                      const struct dot_b *b, int64_t at, const int64_t step,
@@ -111,9 +119,8 @@ INLINE void dot_k(vf (*acc)[DOT_COLS], const int rows, int64_t count, const stru
     const int64_t line = 64 / (int64_t)num_type_size(type);
     int64_t k = 0;
     for (; k + line <= count; k += line) {
-        if (work != LATER)
-            UNROLL for (int j = 0; j < DOT_COLS; j++)
-                __builtin_prefetch(b->next[j] + k * b->next_size);
+        UNROLL for (int j = 0; j < fetched(work); j++)
+            __builtin_prefetch(b->next[j] + k * b->next_size);
         UNROLL for (int64_t at = 0; at < line; at += STEP)
             dot_step(acc, rows, a, b, k + at, step, type, work);
     }
@@ -130,39 +137,53 @@ INLINE void dot_piece_add(vf (*acc)[DOT_COLS], const int rows, const struct dot_
         dot_k(acc, rows, p->k, a, b, 1, type, work);
 }
 
-/* c (+)= alpha · s for up to four neighbours; the tail does the same operations one by one */
-INLINE void c_update4(float *c, __m128 s, int64_t cols, float alpha, bool add) {
-    s = _mm_mul_ps(s, _mm_set1_ps(alpha));
-    if (cols >= 4) {
-        if (add) s = _mm_add_ps(_mm_loadu_ps(c), s);
+/* c (+)= alpha · s for up to four columns; those that are few or not neighbours have the same
+ * operations one by one */
+INLINE void c_update4(const struct dot_block *x, float *c, __m128 s, int64_t cols) {
+    s = _mm_mul_ps(s, _mm_set1_ps(x->alpha));
+    if (cols >= 4 && x->c_step == 1) {
+        if (x->add) s = _mm_add_ps(_mm_loadu_ps(c), s);
         _mm_storeu_ps(c, s);
         return;
     }
     float t[4];
     _mm_storeu_ps(t, s);
-    for (int64_t j = 0; j < cols; j++) c[j] = add ? c[j] + t[j] : t[j];
+    for (int64_t j = 0; j < cols && j < 4; j++, c += x->c_step) *c = x->add ? *c + t[j] : t[j];
+}
+
+/* Columns of what comes next that group `i` of `groups` fetches: the first of them in *ret. */
+INLINE int fetch_share(int64_t i, int64_t groups, int *ret) {
+    int64_t shares = groups < DOT_COLS ? groups : DOT_COLS;
+    if (i >= shares) return 0;
+    *ret = (int)(i * DOT_COLS / shares);
+    return (int)((i + 1) * DOT_COLS / shares) - *ret;
 }
 
 /* rows of B for DOT_COLS columns from j0 on; beyond the end the last again, whose sum is not stored
  */
-INLINE void dot_b_rows(const struct dot_piece *p, int64_t j0, int64_t cols,
+INLINE void dot_b_rows(const struct dot_piece *p, const struct dot_at *at, int64_t cols,
                        const enum dot_work work, struct dot_b *b) {
-    bool reads_panel = work == LATER && p->panel;
+    bool reads_panel = work == SHARED && p->panel && at->group > 0;
+    int first = 0, count = p->next ? fetch_share(at->group, at->groups, &first) : 0;
     b->next_size = p->next_size;
     UNROLL for (int j = 0; j < DOT_COLS; j++) {
-        int64_t row = j0 + j < cols ? j0 + j : cols - 1;
+        int64_t row = at->j + j < cols ? at->j + j : cols - 1;
         b->row[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
         if (reads_panel) b->row[j] = (const char *)(p->panel + row * p->panel_ld);
         if (work == WIDEN) b->panel[j] = p->panel ? p->panel + row * p->panel_ld : NULL;
-        if (work != LATER) b->next[j] = p->next ? p->next + row * p->next_ld : b->row[j];
+    }
+    UNROLL for (int j = 0; j < fetched(work); j++) {
+        int64_t row = at->j + first + j < cols ? at->j + first + j : cols - 1;
+        b->next[j] = j < count ? p->next + row * p->next_ld : b->row[0];
     }
 }
 
-INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int rows,
+INLINE void dot_rows(const struct dot_block *x, const struct dot_at *at, const int rows,
                      const enum dot_work work) {
-    const enum dot_work plain = work == LATER ? LATER : FIRST;
+    const enum dot_work plain = work == ALONE ? ALONE : SHARED;
+    int64_t i = at->i, j0 = at->j;
     vf acc[DOT_ROWS][DOT_COLS];
-    float *c = x->c + i * x->ldc + j0;
+    float *c = x->c + i * x->ldc + j0 * x->c_step;
     int64_t cols = x->cols - j0;
     UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(c + r * x->ldc, 1);
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j++) acc[r][j] =
@@ -171,14 +192,14 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int
         const struct dot_piece *p = &x->piece[s];
         struct dot_a a;
         struct dot_b b;
-        dot_b_rows(p, j0, x->cols, work, &b);
+        dot_b_rows(p, at, x->cols, work, &b);
         UNROLL for (int r = 0; r < rows; r++) a.row[r] =
             (const elem *)p->a + i * p->lda + r * (p->a_packed ? STEP : p->lda);
         if (work == WIDEN && p->panel && p->b_type == NUM_BF16)
             dot_piece_add(acc, rows, p, &a, &b, NUM_BF16, WIDEN);
         else if (work == WIDEN && p->panel)
             dot_piece_add(acc, rows, p, &a, &b, NUM_F16, WIDEN);
-        else if (p->b_type == NUM_F32 || (work == LATER && p->panel))
+        else if (p->b_type == NUM_F32 || (work == SHARED && p->panel))
             dot_piece_add(acc, rows, p, &a, &b, NUM_F32, plain);
         else if (p->b_type == NUM_BF16)
             dot_piece_add(acc, rows, p, &a, &b, NUM_BF16, plain);
@@ -187,7 +208,7 @@ INLINE void dot_rows(const struct dot_block *x, int64_t i, int64_t j0, const int
     }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j += 4) {
         __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
-        if (j < cols) c_update4(c + r * x->ldc + j, s, cols - j, x->alpha, x->add);
+        if (j < cols) c_update4(x, c + r * x->ldc + j * x->c_step, s, cols - j);
     }
 }
 
@@ -218,15 +239,15 @@ static int64_t dot_pack_a(void *out, const void *a, int64_t lda, int64_t rows, i
 
 /* A function each: compilers keep the accumulators of small ones in registers. */
 #define DOT_CASE(NAME, R, WORK)                                                                    \
-    static __attribute__((noinline)) void NAME(const struct dot_block *x, int64_t i, int64_t j) {  \
-        dot_rows(x, i, j, R, WORK);                                                                \
+    static __attribute__((noinline)) void NAME(const struct dot_block *x,                          \
+                                               const struct dot_at *at) {                          \
+        dot_rows(x, at, R, WORK);                                                                  \
     }
-DOT_CASE(dot_3, 3, LATER)
-DOT_CASE(dot_2, 2, LATER)
-DOT_CASE(dot_1, 1, LATER)
-DOT_CASE(dot_3_first, 3, FIRST)
-DOT_CASE(dot_2_first, 2, FIRST)
-DOT_CASE(dot_1_first, 1, FIRST)
+DOT_CASE(dot_3, 3, SHARED)
+DOT_CASE(dot_2, 2, SHARED)
+DOT_CASE(dot_3_alone, 3, ALONE)
+DOT_CASE(dot_2_alone, 2, ALONE)
+DOT_CASE(dot_1_alone, 1, ALONE)
 #if UNIT == 1
 DOT_CASE(dot_3_widen, 3, WIDEN)
 DOT_CASE(dot_2_widen, 2, WIDEN)
@@ -234,19 +255,20 @@ DOT_CASE(dot_2_widen, 2, WIDEN)
 
 /* rows in the outer loop: a group of A comes from L2 once for all columns at hand */
 static void dot(const struct dot_block *x) {
-    typedef void (*fn)(const struct dot_block *, int64_t, int64_t);
+    typedef void (*fn)(const struct dot_block *, const struct dot_at *);
     static const fn work[][4] = {
-        [LATER] = {NULL, dot_1, dot_2, dot_3},
-        [FIRST] = {NULL, dot_1_first, dot_2_first, dot_3_first},
+        [SHARED] = {NULL, NULL, dot_2, dot_3},
+        [ALONE] = {NULL, dot_1_alone, dot_2_alone, dot_3_alone},
 #if UNIT == 1
         [WIDEN] = {NULL, NULL, dot_2_widen, dot_3_widen},
 #endif
     };
     bool widens = x->piece[0].panel || (x->pieces > 1 && x->piece[1].panel);
-    for (int64_t i = 0, group; i < x->rows; i += group) {
-        group = group_rows(x->rows - i);
-        fn run = work[i > 0 ? LATER : widens ? WIDEN : FIRST][group];
-        for (int64_t j = 0; j < x->cols; j += DOT_COLS) run(x, i, j);
+    struct dot_at at = {.groups = (x->rows + DOT_ROWS - 1) / DOT_ROWS};
+    for (int64_t rows; at.i < x->rows; at.i += rows, at.group++) {
+        rows = group_rows(x->rows - at.i);
+        fn run = work[at.groups == 1 ? ALONE : widens && at.i == 0 ? WIDEN : SHARED][rows];
+        for (at.j = 0; at.j < x->cols; at.j += DOT_COLS) run(x, &at);
     }
 }
 

@@ -239,6 +239,8 @@ static void products_cross_blocks_and_tiles(void **state) {
 static const struct shape bit_shapes[] = {
     {NT, 37, 19, {1200, 16}, {NUM_BF16, NUM_F32}, 0, 0, true, true},
     {NT, 110, 35, {77, 5}, {NUM_F32, NUM_F16}, 1, 3, false, false},
+    {NT, 34, 83, {300, 16}, {NUM_BF16, NUM_F32}, 1, 2, true, false},
+    {NT, 8, 83, {300, 0}, {NUM_F16, NUM_F32}, 0, 0, false, true},
     {NN, 29, 45, {700, 9}, {NUM_BF16, NUM_F32}, 0, 3, false, true},
     {NN, 37, 33, {60, 0}, {NUM_F32, NUM_F32}, 2, 0, false, false},
     {TN, 31, 70, {300, 0}, {NUM_F32, NUM_F32}, 0, 0, false, true},
