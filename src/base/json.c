@@ -53,6 +53,10 @@ static json_t *read_with_big(struct str text, json_error_t *e) {
 /* jansson itself stops at 2048 levels of nesting (JSON_PARSER_MAX_DEPTH) */
 int json_read(struct str text, const char *where, json_t **ret, struct err *err) {
     json_error_t e;
+    const char *nul = text.n ? memchr(text.p, 0, text.n) : NULL; /* to jansson it is the end */
+    if (nul)
+        return err_set(err, ERR_INVALID, "%s: not valid JSON: NUL byte (byte %zu)", where,
+                       (size_t)(nul - text.p) + 1);
     json_t *v = json_loadb(text.p, text.n, READ_FLAGS, &e);
     if (!v && json_error_code(&e) == json_error_numeric_overflow) v = read_with_big(text, &e);
     if (!v)
