@@ -4,8 +4,26 @@
  *   OpenAI JSONL (chat, prompt/completion, text, DPO), alpaca, sharegpt (with tools), CSV and TSV
  *   with a mapping of columns, JSON arrays of these, plain text and Markdown.
  *
- * A record that cannot be read becomes a finding (invalid_format and its kin) and no example; the
- * file goes on. Bytes that are not UTF-8 are read as Latin-1 record by record and reported. */
+ * Who says what, so that each defect is said once. The reader reports what prevents an example
+ * from existing, and then there is none of that record:
+ *
+ *   invalid_format          not JSON (syntax, nesting, duplicate keys, lone surrogates, numbers out
+ *                           of range, NUL bytes), too long, no object, a message that is no object,
+ *                           tool_calls that are no list, parts that are not text, outputs of a pair
+ *                           that are not one message, another kind than the rows before, CSV fields
+ *   missing_messages_list   none of the keys of a row, messages absent, empty or no list
+ *   missing_content         content, or a question or answer, of a type that is no text
+ *   message_missing_key     a sharegpt turn without from or value, no question, no answer
+ *
+ * and with the example what an example cannot show: message_unrecognized_key (one a message),
+ * low_feedback ("label": false of KTO rows), mended_encoding. All else is the validator's, on the
+ * example: a role that is absent (ROLE_OTHER, role_name empty) or unknown (role_name as written); a
+ * content that is absent (!has_content) or null or "" (has_content, text empty); a weight that is
+ * no number or stands where nothing is trained (NAN); calls without name or arguments (empty);
+ * tools that are no list (their JSON as written); the roles and texts of a pair's outputs.
+ *
+ * What is not UTF-8 is read as Windows-1252 (and so Latin-1), string by string in JSON, else by
+ * record. Question and answer of CSV, alpaca and their kin become a chat row. */
 #ifndef DATA_SOURCE_H
 #define DATA_SOURCE_H
 
@@ -21,8 +39,9 @@ enum source_format {
     SOURCE_PARTS, /* messages whose content is parts of type and value; chosen_/rejected_messages */
     SOURCE_CSV,
     SOURCE_TSV,
-    SOURCE_TEXT,    /* a document: paragraphs up to a size are examples */
-    SOURCE_MARKDOWN /* sections are examples */
+    SOURCE_TEXT,     /* a document: paragraphs up to a size are examples */
+    SOURCE_MARKDOWN, /* sections are examples */
+    SOURCE_SNIPS /* {"INTENT": [{"data": [{"text", "entity"?}]}]}: command to intent and slots */
 };
 
 struct source_options {
