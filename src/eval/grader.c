@@ -2,6 +2,7 @@
 #include "eval/grader.h"
 
 #include "base/mem.h"
+#include "data/schema.h"
 #include "eval/expression.h"
 #include "eval/score_json.h"
 #include "eval/score_text.h"
@@ -23,7 +24,7 @@ struct grader {
     struct str pattern, operation; /* pattern: empty when the reference is it */
     double tolerance, relative;
     bool last;
-    const json_t *schema;
+    struct schema *schema;
     struct grader *children[CHILDREN_MAX];
     struct str keys[CHILDREN_MAX], expression;
     size_t count;
@@ -123,12 +124,13 @@ SCORE(score_json_fields) {
 SCORE(score_json_schema) {
     (void)ref;
     struct err no;
+    char why[SCHEMA_WHY_MAX];
     json_t *v = NULL;
-    bool good = false;
-    int rc = json_read(in, "answer", &v, &no) ? 0 : schema_fits(g->schema, v, &good, err);
+    enum schema_answer a = SCHEMA_INVALID;
+    if (json_read(in, "answer", &v, &no) == 0) a = schema_check(g->schema, v, why);
     json_decref(v);
-    *ret = good;
-    return rc;
+    *ret = a == SCHEMA_VALID;
+    return a == SCHEMA_UNKNOWN ? err_set(err, ERR_UNSUPPORTED, "the schema: %s", why) : 0;
 }
 
 /* --- what each type reads of its configuration --- */
@@ -168,9 +170,11 @@ static int read_operation(struct grader *g, const char *where, struct err *err) 
     return err_set(err, ERR_INVALID, "%s: \"operation\" must be eq, ne, like or ilike", where);
 }
 static int read_schema(struct grader *g, const char *where, struct err *err) {
-    g->schema = json_object_get(g->config, "schema");
-    if (!g->schema) return err_set(err, ERR_INVALID, "%s: \"schema\" is missing", where);
-    return schema_check(g->schema, where, err);
+    const json_t *schema = json_object_get(g->config, "schema");
+    if (!json_is_object(schema) && !json_is_boolean(schema))
+        return err_set(err, ERR_INVALID, "%s: \"schema\" must be a JSON Schema", where);
+    g->schema = schema_new(schema);
+    return 0;
 }
 
 static const struct kind kinds[] = {
@@ -331,6 +335,7 @@ int grader_named(struct str name, struct grader **ret, struct err *err) {
 void grader_free(struct grader *g) {
     if (!g) return;
     for (size_t i = 0; i < g->count; i++) grader_free(g->children[i]);
+    schema_free(g->schema);
     json_decref(g->config);
     mem_free(g);
 }

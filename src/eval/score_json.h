@@ -11,13 +11,4 @@ bool json_texts_equal(struct str a, struct str b);
  * 0 when the answer is no JSON, ERR_INVALID when the reference is none. */
 int json_fields_f1(struct str answer, struct str reference, double *ret, struct err *err);
 
-/* JSON Schema, the keywords of values: type enum const properties required additionalProperties
- * items minItems maxItems uniqueItems minLength maxLength pattern minimum maximum exclusiveMinimum
- * exclusiveMaximum multipleOf anyOf allOf oneOf not, $ref to #/... within the schema. Unlike
- * text/grammar.h it judges values: the order of members and white space do not matter. */
-/* ERR_UNSUPPORTED names a keyword that is not judged; titles and the like are ignored. */
-int schema_check(const json_t *schema, const char *where, struct err *err);
-/* *ret: the value fits; ERR_LIMIT when it is too deep, ERR_INVALID for a $ref that leads nowhere */
-int schema_fits(const json_t *schema, const json_t *value, bool *ret, struct err *err);
-
 #endif
