@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/pool.h"
+#include "cli/opts.h"
 #include "eval/statistics.h"
 
 #include <stdbool.h>
@@ -13,12 +14,19 @@ struct eval_options {
     const char *pairs;                                       /* a file of comparisons */
     struct plan plan;
     struct compare_options compare;
+    /* models that are asked */
+    const char *schema, *dtype, *html;
+    int64_t max_tokens, seed;
+    double temperature, machine_price;
+    int concurrency;
+    struct opt_list slices, prices;
+    bool fresh;
     bool json, is_plan;
     int threads;
 };
 
 /* 3 when a pair of models is inconclusive */
-int eval_outputs(const struct eval_options *o, struct err *err);
+int eval_cases(const struct eval_options *o, struct err *err);
 int eval_pairs(const struct eval_options *o, struct err *err);
 int eval_plan(const struct eval_options *o, struct err *err);
 

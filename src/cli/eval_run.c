@@ -1,33 +1,18 @@
-/* attune eval --data CASES --outputs A=a.jsonl,B=b.jsonl: answers or scores given beforehand. */
-#include "cli/eval_forms.h"
+/* From options to scores; what is shown of them is in eval_show.c and eval_html.c. */
+#include "cli/eval_run.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "eval/grader.h"
-#include "eval/report.h"
+#include "eval/pairs.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define MODELS_MAX 64
-#define METRICS_MAX 16
-#define FILE_MAX ((size_t)16 << 20) /* of graders */
-#define SHOWN 10                    /* rows that changed */
+#define FILE_MAX ((size_t)16 << 20) /* of graders and schemas */
 
-struct run {
-    const struct eval_options *o;
-    struct cases cases;
-    struct str names[MODELS_MAX], metrics[METRICS_MAX];
-    struct outputs outputs[MODELS_MAX];
-    struct grader *graders[METRICS_MAX]; /* NULL: the score given */
-    double *scores[MODELS_MAX * METRICS_MAX];
-    struct err *errors; /* (model, metric): the first case without a score, by order of cases */
-    int64_t models, metric_count;
-};
-
-/* the next part of a list with commas; false at the end */
-static bool part_next(struct str *rest, struct str *ret) {
+bool eval_part_next(struct str *rest, struct str *ret) {
     if (!rest->p) return false;
     const char *comma = memchr(rest->p, ',', rest->n);
     *ret = (struct str){rest->p, comma ? (size_t)(comma - rest->p) : rest->n};
@@ -35,16 +20,16 @@ static bool part_next(struct str *rest, struct str *ret) {
     return true;
 }
 
-static int outputs_open(struct run *r, struct err *err) {
+static int outputs_open(struct eval_run *r, struct err *err) {
     struct str rest = str_of(r->o->outputs), part;
     int rc = 0;
-    while (!rc && part_next(&rest, &part)) {
+    while (!rc && eval_part_next(&rest, &part)) {
         const char *sign = memchr(part.p, '=', part.n);
         if (!sign || sign == part.p || sign + 1 == part.p + part.n)
             return err_set(err, ERR_USAGE, "--outputs is a list of NAME=FILE, not \"%.*s\"",
                            STR_ARG(part));
-        if (r->models == MODELS_MAX)
-            return err_set(err, ERR_LIMIT, "at most %d outputs at a time", MODELS_MAX);
+        if (r->models == EVAL_MODELS_MAX)
+            return err_set(err, ERR_LIMIT, "at most %d outputs at a time", EVAL_MODELS_MAX);
         struct str name = {part.p, (size_t)(sign - part.p)};
         for (int64_t i = 0; i < r->models; i++)
             if (str_eq(r->names[i], name))
@@ -64,17 +49,17 @@ static int outputs_open(struct run *r, struct err *err) {
     return rc;
 }
 
-static int grader_add(struct run *r, struct grader *g, struct str name, struct err *err) {
-    if (r->metric_count == METRICS_MAX) {
+static int grader_add(struct eval_run *r, struct grader *g, struct str name, struct err *err) {
+    if (r->metric_count == EVAL_METRICS_MAX) {
         grader_free(g);
-        return err_set(err, ERR_LIMIT, "at most %d graders at a time", METRICS_MAX);
+        return err_set(err, ERR_LIMIT, "at most %d graders at a time", EVAL_METRICS_MAX);
     }
     r->graders[r->metric_count] = g;
     r->metrics[r->metric_count++] = g ? grader_name(g) : name;
     return 0;
 }
 
-static int grader_file(struct run *r, struct str part, struct err *err) {
+static int grader_file(struct eval_run *r, struct str part, struct err *err) {
     json_t *v = NULL;
     char *path = mem_strndup(part.p, part.n);
     int rc = json_read_file(path, FILE_MAX, &v, err);
@@ -89,10 +74,10 @@ static int grader_file(struct run *r, struct str part, struct err *err) {
     return rc;
 }
 
-static int graders_open(struct run *r, struct err *err) {
+static int graders_open(struct eval_run *r, struct err *err) {
     struct str rest = str_of(r->o->graders ? r->o->graders : "exact"), part;
     int rc = 0;
-    while (!rc && part_next(&rest, &part)) {
+    while (!rc && eval_part_next(&rest, &part)) {
         struct grader *g = NULL;
         if (str_is(part, "given")) {
             rc = grader_add(r, NULL, part, err);
@@ -108,8 +93,8 @@ static int graders_open(struct run *r, struct err *err) {
 
 /* --- scores --- */
 
-static int case_score(const struct run *r, int64_t model, int64_t metric, int64_t i, double *ret,
-                      struct err *err) {
+static int case_score(const struct eval_run *r, int64_t model, int64_t metric, int64_t i,
+                      double *ret, struct err *err) {
     const json_t *line = r->outputs[model].lines[i];
     const json_t *output = json_object_get(line, "output"), *score = json_object_get(line, "score");
     struct grade grade;
@@ -132,7 +117,7 @@ static int case_score(const struct run *r, int64_t model, int64_t metric, int64_
 
 /* one model and one metric; the first error in the order of cases is kept */
 static void score_all(void *ctx, int64_t at) {
-    struct run *r = ctx;
+    struct eval_run *r = ctx;
     int64_t model = at / r->metric_count, metric = at % r->metric_count;
     for (int64_t i = 0; i < r->cases.n; i++) {
         struct err err = {0};
@@ -146,7 +131,7 @@ static void score_all(void *ctx, int64_t at) {
     }
 }
 
-static int scores_make(struct run *r, struct err *err) {
+static int scores_make(struct eval_run *r, struct err *err) {
     int64_t count = r->models * r->metric_count;
     int rc = 0;
     r->errors = mem_zalloc((size_t)count + 1, sizeof *r->errors);
@@ -164,62 +149,49 @@ static int scores_make(struct run *r, struct err *err) {
     return 0;
 }
 
-/* --- for people --- */
+/* --- asking --- */
 
-static void print_number(double x, const char *form) {
-    if (isnan(x))
-        printf("%9s", "-");
-    else
-        printf(form, x);
+static int schema_open(const struct eval_run *r, json_t **ret, struct err *err) {
+    return r->o->schema ? json_read_file(r->o->schema, FILE_MAX, ret, err) : 0;
 }
 
-static void print_changed(const struct run *r, const struct report_pair *p, int sign) {
-    const double *a = r->scores[p->a * r->metric_count + p->metric];
-    const double *b = r->scores[p->b * r->metric_count + p->metric];
-    int64_t count = 0;
-    for (int64_t i = 0; i < r->cases.n; i++) {
-        if (!(sign * (b[i] - a[i]) > 0)) continue;
-        if (count == 0) printf("  %s:", sign > 0 ? "gained" : "lost");
-        if (count < SHOWN) printf(" %.*s", STR_ARG(r->cases.ids[i]));
-        count++;
+static int models_ask(struct eval_run *r, struct err *err) {
+    struct str rest = str_of(r->o->models), part;
+    json_t *schema = NULL;
+    struct eval_ask ask = {.cases_path = r->o->data,
+                           .max_tokens = r->o->max_tokens,
+                           .seed = r->o->seed,
+                           .temperature = r->o->temperature,
+                           .concurrency = r->o->concurrency,
+                           .fresh = r->o->fresh};
+    answerers_init(&r->answerers);
+    r->asked = true;
+    r->answerers.dtype = r->o->dtype;
+    r->answerers.threads = r->o->threads;
+    r->answerers.batch = r->o->concurrency;
+    int rc = schema_open(r, &schema, err);
+    ask.schema = schema;
+    while (!rc && eval_part_next(&rest, &part)) {
+        int64_t m = r->models;
+        if (m == EVAL_MODELS_MAX)
+            rc = err_set(err, ERR_LIMIT, "at most %d models at a time", EVAL_MODELS_MAX);
+        char *name = mem_strndup(part.p, part.n);
+        if (!rc)
+            rc = eval_ask(&r->answerers, name, &r->cases, &ask, &r->outputs[m], &r->spending[m],
+                          &r->ids[m], err);
+        if (!rc) r->names[r->models++] = part;
+        if (!rc && r->spending[m].failed)
+            fprintf(stderr, "attune eval: warning: %s: %lld cases have no answer, the first: %s\n",
+                    name, (long long)r->spending[m].failed, r->spending[m].first_failure);
+        mem_free(name);
     }
-    if (count > SHOWN) printf(" and %lld more", (long long)(count - SHOWN));
-    if (count) putchar('\n');
+    json_decref(schema);
+    return rc;
 }
 
-static void print_report(const struct run *r, const struct report *report) {
-    printf("%-16s %-16s %7s %8s %9s %9s %9s\n", "model", "metric", "cases", "missing", "value",
-           "low", "high");
-    for (int64_t i = 0; i < r->models * r->metric_count; i++) {
-        const struct estimate *e = &report->estimates[i];
-        printf("%-16.*s %-16.*s %7lld %8lld ", STR_ARG(r->names[i / r->metric_count]),
-               STR_ARG(r->metrics[i % r->metric_count]), (long long)e->n, (long long)e->missing);
-        print_number(e->value, "%9.4f");
-        print_number(e->low, " %9.4f");
-        print_number(e->high, " %9.4f");
-        putchar('\n');
-    }
-    for (int64_t i = 0; i < report->pair_count; i++) {
-        const struct report_pair *p = &report->pairs[i];
-        printf("\n%.*s against %.*s, %.*s: %s\n  difference ", STR_ARG(r->names[p->b]),
-               STR_ARG(r->names[p->a]), STR_ARG(r->metrics[p->metric]), verdict_name(p->c.verdict));
-        print_number(p->c.difference, "%+.4f");
-        printf(" (");
-        print_number(p->c.low, "%+.4f");
-        printf(" to ");
-        print_number(p->c.high, "%+.4f");
-        printf("), p ");
-        print_number(p->c.p, "%.3g");
-        printf(", %lld cases, %lld clusters, %s\n", (long long)p->c.n, (long long)p->c.clusters,
-               comparison_method_name(p->c.method));
-        if (p->c.needed > 0) printf("  about %lld more cases needed\n", (long long)p->c.needed);
-        print_changed(r, p, 1);
-        print_changed(r, p, -1);
-    }
-}
+/* --- the whole --- */
 
-static int report_print(struct run *r, struct err *err) {
-    struct report report;
+static int make_report(struct eval_run *r, struct err *err) {
     struct report_input in = {.cases = &r->cases,
                               .models = r->names,
                               .metrics = r->metrics,
@@ -227,33 +199,44 @@ static int report_print(struct run *r, struct err *err) {
                               .metric_count = r->metric_count,
                               .scores = r->scores,
                               .compare = r->o->compare};
-    int rc = report_make(&in, &report, err);
-    if (rc) return rc;
-    if (r->o->json) {
-        json_t *o = report_json(&report, &in);
-        cli_print_json(o);
-        json_decref(o);
-    } else {
-        print_report(r, &report);
-    }
-    int code = report.inconclusive ? 3 : 0;
-    report_release(&report);
-    return code;
+    return report_make(&in, &r->report, err);
 }
 
-int eval_outputs(const struct eval_options *o, struct err *err) {
-    struct run *r = mem_zalloc(1, sizeof *r);
-    r->o = o;
+int eval_run(struct eval_run *r, const struct eval_options *o, struct err *err) {
+    *r = (struct eval_run){.o = o};
     int rc = graders_open(r, err);
     if (!rc) rc = cases_read(o->data, o->cluster, &r->cases, err);
-    if (!rc) rc = outputs_open(r, err);
+    if (!rc) rc = o->models ? models_ask(r, err) : outputs_open(r, err);
     if (!rc) rc = scores_make(r, err);
-    if (!rc) rc = report_print(r, err);
+    if (!rc) rc = make_report(r, err);
+    return rc;
+}
+
+void eval_run_release(struct eval_run *r) {
     for (int64_t i = 0; i < r->models; i++) outputs_release(&r->outputs[i], &r->cases);
     for (int64_t i = 0; i < r->models * r->metric_count; i++) mem_free(r->scores[i]);
     for (int64_t i = 0; i < r->metric_count; i++) grader_free(r->graders[i]);
+    report_release(&r->report);
     cases_release(&r->cases);
     mem_free(r->errors);
-    mem_free(r);
-    return rc;
+    if (r->asked) answerers_close(&r->answerers);
+}
+
+void eval_run_hash(const struct eval_run *r, int64_t model, char hex[65]) {
+    struct sha256 *h = sha256_new();
+    for (int64_t i = 0; i < r->cases.n; i++) {
+        const json_t *output = json_object_get(r->outputs[model].lines[i], "output");
+        struct str text = json_is_string(output) ? json_str(output) : (struct str){"", 0};
+        char sizes[64];
+        int n = snprintf(sizes, sizeof sizes, "%zu %zu %d\n", r->cases.ids[i].n, text.n,
+                         json_is_string(output));
+        sha256_add(h, sizes, (size_t)n);
+        sha256_add(h, r->cases.ids[i].p, r->cases.ids[i].n);
+        sha256_add(h, text.p, text.n);
+        for (int64_t k = 0; k < r->metric_count; k++) {
+            n = snprintf(sizes, sizeof sizes, " %.17g", r->scores[model * r->metric_count + k][i]);
+            sha256_add(h, sizes, (size_t)n);
+        }
+    }
+    sha256_finish(h, hex);
 }
