@@ -12,9 +12,13 @@ struct printer {
     int64_t lines;
 };
 
-static double number(const json_t *o, const char *key) {
+/* undefined is a dash */
+static void print_number(const json_t *o, const char *key, const char *form, int width) {
     const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : 0.0 / 0.0;
+    if (json_is_number(v))
+        printf(form, json_number_value(v));
+    else
+        printf("%*s", width, "-");
 }
 
 static int print_row(struct printer *p, struct str line, struct err *err) {
@@ -31,10 +35,13 @@ static int print_row(struct printer *p, struct str line, struct err *err) {
         buf_str(&id, json_str(given));
     else
         json_write(given, &id);
-    printf("%-20.*s %7lld %+10.4f %+9.4f %+9.4f %9.3g  %s\n", STR_ARG(buf_view(&id)),
-           (long long)json_integer_value(json_object_get(o, "n")), number(o, "difference"),
-           number(o, "low"), number(o, "high"), number(o, "p"),
-           json_string_value(json_object_get(o, "verdict")));
+    printf("%-20.*s %7lld", STR_ARG(buf_view(&id)),
+           (long long)json_integer_value(json_object_get(o, "n")));
+    print_number(o, "difference", " %+10.4f", 11);
+    print_number(o, "low", " %+9.4f", 10);
+    print_number(o, "high", " %+9.4f", 10);
+    print_number(o, "p", " %9.3g", 10);
+    printf("  %s\n", json_string_value(json_object_get(o, "verdict")));
     buf_release(&id);
     json_decref(o);
     return 0;

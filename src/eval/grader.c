@@ -198,7 +198,9 @@ static const struct kind kinds[] = {
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 #define KIND_NAMES                                                                                 \
     "exact, normalized, contains, regex, numeric, set_f1, edit_distance, token_f1, word_cosine, "  \
-    "json, json_equal, json_fields, json_schema, string_check, text_similarity or multi"
+    "json, json_equal, json_fields, json_schema, string_check, text_similarity (fuzzy_match, "     \
+    "bleu, "                                                                                       \
+    "gleu, meteor, rouge_1 to rouge_5, rouge_l) or multi"
 
 static int kind_find(struct str name, const char *where, const struct kind **ret, struct err *err) {
     for (size_t i = 0; i < KIND_COUNT; i++) {
@@ -321,6 +323,7 @@ int grader_new(const json_t *config, const char *where, struct grader **ret, str
 int grader_named(struct str name, struct grader **ret, struct err *err) {
     const struct similarity *metric;
     struct err no;
+    if (str_is(name, "cosine")) return similarity_find(name, &metric, err);
     json_t *config = json_pack("{s:s%}", "type", name.p, name.n);
     if (config && similarity_find(name, &metric, &no) == 0)
         json_object_update_new(config, json_pack("{s:s,s:s%,s:s%}", "type", "text_similarity",

@@ -51,7 +51,7 @@ struct units {
     struct unit *list;
     int64_t count, cases;
     double mean, se; /* of the mean over cases; se by the variation between clusters */
-    double range;    /* of the scores, at least 1: how far an unseen cluster could be */
+    double worst[2]; /* lowest and highest that a cluster not yet seen could be */
 };
 
 struct member {
@@ -68,7 +68,7 @@ static int by_cluster(const void *pa, const void *pb) {
 /* members in the order of cases; takes nothing */
 static int units_make(struct member *m, int64_t n, bool clustered, struct units *ret,
                       struct err *err) {
-    struct units u = {.cases = n, .range = 1};
+    struct units u = {.cases = n, .worst = {-1, 1}};
     int rc = mem_try((size_t)n + 1, sizeof *u.list, "clusters", (void **)&u.list, err);
     if (rc) return rc;
     if (clustered) qsort(m, (size_t)n, sizeof *m, by_cluster);
@@ -96,12 +96,14 @@ static int units_make(struct member *m, int64_t n, bool clustered, struct units 
  * worst end: (1 - q) ^ clusters. */
 static double t_p_above(const struct units *u, double bound) {
     if (u->se > 0) return t_cdf((bound - u->mean) / u->se, (double)(u->count - 1));
-    double q = (u->mean - bound) / (u->mean + u->range);
+    double q = (u->mean - bound) / (u->mean - u->worst[0]);
     return q > 0 ? pow(1 - fmin(q, 1), (double)u->count) : 1;
 }
 static double t_p_below(const struct units *u, double bound) {
     struct units mirrored = *u;
     mirrored.mean = -u->mean;
+    mirrored.worst[0] = -u->worst[1];
+    mirrored.worst[1] = -u->worst[0];
     return t_p_above(&mirrored, -bound);
 }
 
@@ -113,8 +115,8 @@ static void t_interval(const struct units *u, double *low, double *high) {
         return;
     }
     double q = 1 - pow(CONFIDENCE_TAIL, 1 / (double)u->count);
-    *low = u->mean - q * (u->mean + u->range);
-    *high = u->mean + q * (u->range - u->mean);
+    *low = u->mean - q * (u->mean - u->worst[0]);
+    *high = u->mean + q * (u->worst[1] - u->mean);
 }
 
 /* --- bootstrap over clusters --- */
@@ -322,7 +324,8 @@ int compare_paired(const struct paired *p, const struct compare_options *given,
     if (!rc) rc = pairs_collect(p, m, &c, &range, &binary, err);
     if (!rc && c.n > 0) {
         rc = units_make(m, c.n, p->cluster != NULL, &u, err);
-        u.range = range;
+        u.worst[0] = -range;
+        u.worst[1] = range;
         c.clusters = u.count;
         c.difference = u.mean;
     }
@@ -372,7 +375,8 @@ int estimate_mean(const double *x, const int64_t *cluster, int64_t n, struct est
     }
     if (!rc && e.n > 0) {
         rc = units_make(m, e.n, cluster != NULL, &u, err);
-        u.range = fmax(1, high - low);
+        u.worst[0] = share ? 0 : low - fmax(1, high - low);
+        u.worst[1] = share ? 1 : high + fmax(1, high - low);
         e.clusters = u.count;
         e.value = u.mean;
     }
