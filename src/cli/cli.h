@@ -24,6 +24,7 @@
     X(key, "make, list and revoke the keys of the server")                                         \
     X(webhook, "addresses that are told when a job ends")                                          \
     X(route, "names that stand for models")                                                        \
+    X(promote, "the gate: an alias leads to a model that is better than what is live")             \
     X(schedule, "retraining at given times")                                                       \
     X(rollback, "an alias leads again to what it led to before")                                   \
     X(history, "what an alias led to, and when")                                                   \
