@@ -2,10 +2,10 @@
 #include "data/twins_int.h"
 
 #include "base/mem.h"
+#include "data/word_edit.h"
 
 #define SHORT_ROW 11   /* words below which one word may be all that tells two questions apart */
 #define SHORT_ANSWER 9 /* and two answers */
-#define SLIP_BYTES 5   /* shorter words differ by a letter and mean something else */
 #define REVIEW 0.70
 #define PROMPTS_MIN                                                                                \
     0.60 /* words that the prompts alone must share where a whole row mostly agrees */
@@ -118,155 +118,44 @@ static struct str word_of(struct str text, size_t i) {
     return text.n ? (struct str){text.p + from, to - from} : (struct str){0};
 }
 
-static bool is_negation(uint32_t hash) {
-    static const char *const list[] = {
-        "not",   "no",     "never", "without",  "none",    "nothing", "cannot", "cant",
-        "dont",  "doesnt", "didnt", "wont",     "isnt",    "arent",   "wasnt",  "werent",
-        "hasnt", "havent", "hadnt", "shouldnt", "wouldnt", "couldnt", "nicht",  "kein",
-        "keine", "pas",    "ne",    "nunca",    "jamais",  "non"};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (hash == word_hash(str_of(list[i]))) return true;
-    return false;
-}
-
-static bool is_opposite(uint32_t x, uint32_t y) {
-    static const char *const list[][2] = {{"can", "cant"},
-                                          {"can", "cannot"},
-                                          {"do", "dont"},
-                                          {"does", "doesnt"},
-                                          {"did", "didnt"},
-                                          {"will", "wont"},
-                                          {"is", "isnt"},
-                                          {"are", "arent"},
-                                          {"was", "wasnt"},
-                                          {"were", "werent"},
-                                          {"has", "hasnt"},
-                                          {"have", "havent"},
-                                          {"had", "hadnt"},
-                                          {"should", "shouldnt"},
-                                          {"would", "wouldnt"},
-                                          {"could", "couldnt"},
-                                          {"on", "off"},
-                                          {"enable", "disable"},
-                                          {"open", "close"},
-                                          {"before", "after"},
-                                          {"more", "less"},
-                                          {"buy", "sell"},
-                                          {"start", "stop"},
-                                          {"up", "down"},
-                                          {"yes", "no"},
-                                          {"true", "false"},
-                                          {"left", "right"},
-                                          {"first", "last"},
-                                          {"minimum", "maximum"},
-                                          {"increase", "decrease"},
-                                          {"min", "max"},
-                                          {"with", "without"},
-                                          {"accepted", "rejected"},
-                                          {"allowed", "denied"},
-                                          {"accepted", "denied"},
-                                          {"always", "never"},
-                                          {"accepted", "declined"},
-                                          {"activate", "deactivate"},
-                                          {"lock", "unlock"}};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        uint32_t a = word_hash(str_of(list[i][0])), b = word_hash(str_of(list[i][1]));
-        if ((x == a && y == b) || (x == b && y == a)) return true;
-    }
-    return false;
-}
-
-static bool is_prefixed(struct str longer, struct str stem) {
-    static const char *const list[] = {"un",  "in", "im",  "ir",   "il",
-                                       "dis", "de", "non", "anti", "mis"};
-    if (stem.n < 3 || !str_ends(longer, stem)) return false;
-    struct str head = {longer.p, longer.n - stem.n};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (str_is(head, list[i])) return true;
-    return false;
-}
-
-/* A number for a number, a word for its opposite. The texts may be empty (a longer row). */
-static bool is_other_sense(uint32_t x, uint32_t y, struct str a, struct str b) {
-    if (word_is_number(x) && word_is_number(y)) return true;
-    return is_opposite(x, y) || is_prefixed(a, b) || is_prefixed(b, a);
-}
-
-/* One letter more, less, another or swapped with its neighbour. */
-static bool is_slip(struct str a, struct str b) {
-    size_t head = 0, tail = 0;
-    if (a.n > b.n) {
-        struct str c = a;
-        a = b;
-        b = c;
-    }
-    if (a.n < SLIP_BYTES || b.n - a.n > 1) return false;
-    while (head < a.n && a.p[head] == b.p[head]) head++;
-    while (tail < a.n - head && a.p[a.n - 1 - tail] == b.p[b.n - 1 - tail]) tail++;
-    if (head + tail + 1 >= b.n) return true;
-    return a.n == b.n && head + tail + 2 == a.n && a.p[head] == b.p[head + 1] &&
-           a.p[head + 1] == b.p[head];
-}
-
-/* The one word by which two rows differ: at `place` of both, or of the longer only. */
-struct edit {
-    size_t place, words; /* words: 0 (they agree), 1, 2: more than one */
-    bool one_longer;     /* there in the longer only */
-};
-
-static struct edit edit_of(const struct row_words *a, const struct row_words *b) {
-    size_t n = a->n < b->n ? a->n : b->n, m = a->n + b->n - n, head = 0, tail = 0;
-    struct edit e = {.words = 2};
-    if (m - n > 1) return e;
-    while (head < n && a->list[head] == b->list[head]) head++;
-    while (tail < n - head && a->list[a->n - 1 - tail] == b->list[b->n - 1 - tail]) tail++;
-    e.place = head;
-    if (head + tail >= m) e.words = 0;
-    if (head + tail + 1 == m) e.words = 1;
-    e.one_longer = m > n;
-    return e;
-}
-
 static enum nearness_kind verdict(bool sure) { return sure ? NEAR_SAME : NEAR_ALIKE; }
-
-/* A word that only one row has. */
-static bool is_plain(uint32_t hash) { return !is_negation(hash) && !word_is_number(hash); }
 
 /* The rows differ in one word of the prompt, their answers agree. Where the answer tells one row
  * from others, that weighs more than a word of a short question. */
 static enum nearness_kind by_prompt_word(const struct nearness *x, const struct trow *ra,
-                                         const struct trow *rb, struct edit e, size_t *ret_words) {
+                                         const struct trow *rb, struct word_edit e,
+                                         size_t *ret_words) {
     const struct row_words *longer = x->a.n >= x->b.n ? &x->a : &x->b;
     bool answered = ra->answer_n && !ra->common_answer;
     size_t prompt = ra->prompt_n < rb->prompt_n ? ra->prompt_n : rb->prompt_n;
     size_t words = prompt + (answered ? ra->answer_n : 0) - ra->wide / 2;
     *ret_words = words;
     if (e.one_longer)
-        return words >= SHORT_ROW - 2 && is_plain(longer->list[e.place])
+        return words >= SHORT_ROW - 2 && word_is_plain(longer->list[e.place])
                    ? verdict(words >= SHORT_ROW)
                    : NEAR_NOT;
     uint32_t wa = x->a.list[e.place], wb = x->b.list[e.place];
     struct str ta = word_of(x->a.text, e.place), tb = word_of(x->b.text, e.place);
-    if (is_other_sense(wa, wb, ta, tb)) return NEAR_NOT;
-    if (is_negation(wa) || is_negation(wb))
+    if (words_contrast(wa, wb) || words_contrast_by_prefix(ta, tb)) return NEAR_NOT;
+    if (word_is_negation(wa) || word_is_negation(wb))
         return answered || words >= SHORT_ROW ? NEAR_ALIKE : NEAR_NOT;
-    if (words >= SHORT_ROW || is_slip(ta, tb)) return NEAR_SAME;
+    if (words >= SHORT_ROW || words_slip(ta, tb)) return NEAR_SAME;
     return answered && prompt >= 2 ? NEAR_ALIKE : NEAR_NOT;
 }
 
 /* And here in one of the answer to the same question. */
 static enum nearness_kind by_answer_word(const struct nearness *x, const struct trow *ra,
-                                         const struct trow *rb, struct edit e, size_t *ret_words) {
+                                         const struct trow *rb, struct word_edit e,
+                                         size_t *ret_words) {
     const struct row_words *longer = x->a.n >= x->b.n ? &x->a : &x->b;
     size_t words = ra->answer_n < rb->answer_n ? ra->answer_n : rb->answer_n;
     *ret_words = words;
     if (words < SHORT_ANSWER - 3) return NEAR_NOT;
     uint32_t wa = x->a.list[e.place], wb = x->b.list[e.place];
     if (e.one_longer)
-        return is_plain(longer->list[e.place]) ? verdict(words >= SHORT_ANSWER) : NEAR_NOT;
-    if (is_other_sense(wa, wb, word_of(x->a.text, e.place), word_of(x->b.text, e.place)))
-        return NEAR_NOT;
-    return verdict(words >= SHORT_ANSWER && !is_negation(wa) && !is_negation(wb));
+        return word_is_plain(longer->list[e.place]) ? verdict(words >= SHORT_ANSWER) : NEAR_NOT;
+    if (words_contrast(wa, wb)) return NEAR_NOT;
+    return verdict(words >= SHORT_ANSWER && !word_is_negation(wa) && !word_is_negation(wb));
 }
 
 /* --- longer rows --- */
@@ -301,7 +190,7 @@ int nearness_of(struct nearness *x, size_t row, enum nearness_kind *ret, double 
     if (ra->frame != rb->frame) return 0;
     int rc = twins_words(x->t, row, &x->sb, &x->b, err);
     if (rc) return rc;
-    struct edit e = edit_of(&x->a, &x->b);
+    struct word_edit e = word_edit_of(x->a.list, x->a.n, x->b.list, x->b.n);
     size_t n = x->a.n > x->b.n ? x->a.n : x->b.n, words = 0;
     if (e.words == 0) {
         if (n && ra->prompt_n == rb->prompt_n) *ret = NEAR_SAME;

@@ -225,7 +225,7 @@ void words_add(struct words *w, struct str s) {
         case ALONE: i = take_alone(w, s, i, bytes); break;
         case SIGN:
             if (before != LETTER || kind_at(s, i + bytes, &next) != LETTER)
-                push(w, word_hash((struct str){s.p + i, bytes}), i, i + bytes);
+                push(w, word_hash((struct str){s.p + i, bytes}) | 1, i, i + bytes);
             i += bytes;
             break;
         default: i += bytes; break;

@@ -16,7 +16,7 @@ struct word_at {
     uint32_t start, bytes; /* in the normalised text */
 };
 struct words {
-    uint32_t *list; /* the hash of each: lowest bit set where it holds a digit */
+    uint32_t *list; /* the hash of each: lowest bit set of numbers and signs */
     struct word_at *at;
     size_t n, cap, at_cap;
     size_t wide; /* how many are single characters of scripts without spaces */
@@ -33,6 +33,7 @@ void words_release(struct words *w);
 
 /* the hash of a word given as it is written in normalised text */
 uint32_t word_hash(struct str word);
+/* it holds a digit or is a sign: exchanged for another, the text says something else */
 static inline int word_is_number(uint32_t hash) { return hash & 1; }
 
 /* 64 bits of bytes, several at a time; the same on every machine. */

@@ -1,0 +1,329 @@
+/* Training rows against the held-out cases. The rules are docs/leakage.md's. */
+#include "data/leakage_int.h"
+
+#include "base/mem.h"
+#include "data/word_edit.h"
+
+#include <stdlib.h>
+
+#define RUN_MIN 8    /* words that always must agree, ... */
+#define RUN_PART 0.5 /* ... of the case's own this part, ... */
+#define RUN_SURE 13  /* ... or so many in any case */
+#define SLICE 1024
+
+#define PROMPT_SURE 11 /* one word apart: from so many words on whatever the answer is */
+#define BAG_MIN 8      /* the same words in another order */
+#define BAG_LOOSE 12   /* from so many on some may differ */
+#define BAG_PART 0.90
+#define BAG_PART_ALL 0.97
+
+/* What is compared at a time: a turn, or all turns of the user together. */
+struct unit {
+    const uint32_t *list;
+    size_t n;
+    int32_t message;
+    bool assistant;
+    bool whole; /* all that a prompt of this row can be */
+};
+
+/* Of one thread. */
+struct seeker {
+    struct words turn, prompt, answer;
+    struct buf normal;
+    uint32_t *stamp, stamp_now; /* of each text: the last unit that was compared with it */
+    uint32_t *until;            /* of each text: where its last run in this unit ended */
+    uint32_t *until_stamp;
+    uint8_t *template;
+    size_t template_cap;
+    uint32_t *own, *sorted[2];
+    size_t own_cap, sorted_cap[2];
+    uint64_t answer_hash;
+    struct leak best;
+    bool found;
+};
+
+struct search {
+    const struct leakage *l;
+    const struct example *list;
+    struct seeker *seekers;
+    struct leak *leaks;
+    bool *found;
+};
+
+/* --- the worst --- */
+
+static bool is_worse(const struct leak *a, const struct leak *b) {
+    if ((a->how == LEAK_EQUAL) != (b->how == LEAK_EQUAL)) return a->how == LEAK_EQUAL;
+    if (a->similarity != b->similarity) return a->similarity > b->similarity;
+    if (a->file != b->file) return a->file < b->file;
+    if (a->held_out != b->held_out) return a->held_out < b->held_out;
+    if (a->how != b->how) return a->how < b->how;
+    if (a->words != b->words) return a->words > b->words;
+    return a->message < b->message;
+}
+
+static void report(const struct leakage *l, struct seeker *s, const struct unit *u, uint32_t text,
+                   enum leak_how how, size_t words, double similarity) {
+    const struct lcase *c = &l->cases[l->texts[text].the_case];
+    struct leak one = {.message = u->message,
+                       .file = c->file,
+                       .held_out = c->number,
+                       .how = how,
+                       .words = (int32_t)words,
+                       .similarity = similarity > 1 ? 1 : similarity};
+    if (s->found && !is_worse(&one, &s->best)) return;
+    s->best = one;
+    s->found = true;
+}
+
+/* --- runs --- */
+
+/* The run through one place where eight words agree: how many of its words are the case's own. */
+static void follow_run(const struct leakage *l, struct seeker *s, const struct unit *u,
+                       size_t place, const struct lplace *at) {
+    const struct ltext *t = &l->texts[at->text];
+    const uint32_t *words = l->words + t->at;
+    size_t from = at->pos, to = at->pos + GRAM, i = place, own = 0;
+    if (t->answer && !u->assistant) return;
+    if (s->until_stamp[at->text] == s->stamp_now && s->until[at->text] > place) return;
+    while (from && i && words[from - 1] == u->list[i - 1]) from--, i--;
+    for (i = place + GRAM; to < t->n && i < u->n && words[to] == u->list[i]; i++) to++;
+    s->until_stamp[at->text] = s->stamp_now;
+    s->until[at->text] = (uint32_t)(i - GRAM + 1);
+    for (size_t w = from; w < to; w++) own += !l->template[t->at + w];
+    size_t least = RUN_MIN * t->scale, sure = RUN_SURE * t->scale;
+    if (own < least || ((double)own < RUN_PART * t->own && own < sure)) return;
+    report(l, s, u, at->text, t->answer ? LEAK_ANSWER : LEAK_RUN, to - from,
+           (double)own / (double)t->own);
+}
+
+/* Runs of all cases, and which words of the unit are the cases' template. */
+static void find_runs(const struct leakage *l, struct seeker *s, const struct unit *u) {
+    mem_grow((void **)&s->template, &s->template_cap, u->n + 1, 1);
+    memset(s->template, 0, u->n);
+    for (size_t i = 0; i + GRAM <= u->n; i++) {
+        const struct lentry *e = ltable_get(&l->grams, words_key(u->list + i, GRAM));
+        if (!e) continue;
+        if (is_template(l, e)) {
+            memset(s->template + i, 1, GRAM);
+            continue;
+        }
+        for (uint32_t p = e->first; p; p = l->grams.places[p].next)
+            follow_run(l, s, u, i, &l->grams.places[p]);
+    }
+}
+
+/* --- equal and contained --- */
+
+static void find_equal(const struct leakage *l, struct seeker *s, const struct unit *u) {
+    if (u->assistant || (!u->whole && u->n < SHORT_MIN)) return;
+    const struct lentry *e = ltable_get(&l->whole, words_key(u->list, u->n));
+    if (e) report(l, s, u, l->whole.places[e->first].text, LEAK_EQUAL, u->n, 1);
+}
+
+/* A short prompt within a turn that is little longer. */
+static void find_contained(const struct leakage *l, struct seeker *s, const struct unit *u) {
+    for (size_t n = SHORT_MIN; n < GRAM && n < u->n; n++) {
+        if (!(l->short_lengths >> n & 1) || 2 * n < u->n) continue;
+        for (size_t i = 0; i + n <= u->n; i++) {
+            const struct lentry *e = ltable_get(&l->whole, words_key(u->list + i, n));
+            if (!e) continue;
+            uint32_t text = l->whole.places[e->first].text;
+            if (l->texts[text].n == n)
+                report(l, s, u, text, LEAK_RUN, n, 2.0 * (double)n / (double)(n + u->n));
+        }
+    }
+}
+
+/* --- near --- */
+
+static bool same_answer(const struct leakage *l, const struct seeker *s, uint32_t text) {
+    const struct lcase *c = &l->cases[l->texts[text].the_case];
+    return c->answer && s->answer_hash == c->answer_hash;
+}
+
+static bool is_one_word(const struct leakage *l, const struct seeker *s, const struct unit *u,
+                        uint32_t text, double *ret) {
+    const struct ltext *t = &l->texts[text];
+    const uint32_t *words = l->words + t->at;
+    struct word_edit e = word_edit_of(u->list, u->n, words, t->n);
+    size_t n = u->n < t->n ? u->n : t->n;
+    if (e.words != 1) return false;
+    *ret = (double)n / (double)(n + 1);
+    bool known = same_answer(l, s, text);
+    if (e.one_longer) {
+        const uint32_t *longer = u->n > t->n ? u->list : words;
+        return n >= (known ? 5 : PROMPT_SURE) * t->scale && word_is_plain(longer[e.place]);
+    }
+    uint32_t a = u->list[e.place], b = words[e.place];
+    if (!known && words_contrast(a, b)) return false;
+    return n >= (known ? 3 : PROMPT_SURE) * t->scale;
+}
+
+static int by_word(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static const uint32_t *sorted(struct seeker *s, int which, const uint32_t *list, size_t n) {
+    mem_grow((void **)&s->sorted[which], &s->sorted_cap[which], n + 1, sizeof *list);
+    if (n) memcpy(s->sorted[which], list, n * sizeof *list);
+    qsort(s->sorted[which], n, sizeof *list, by_word);
+    return s->sorted[which];
+}
+
+/* Words in common over words in all, each as often as it occurs; 0 where their numbers differ. */
+static double bag(struct seeker *s, const uint32_t *a, size_t na, const uint32_t *b, size_t nb) {
+    size_t i = 0, j = 0, both = 0;
+    a = sorted(s, 0, a, na);
+    b = sorted(s, 1, b, nb);
+    while (i < na || j < nb) {
+        if (i < na && j < nb && a[i] == b[j]) {
+            both++, i++, j++;
+            continue;
+        }
+        bool from_a = j == nb || (i < na && a[i] < b[j]);
+        if (word_is_number(from_a ? a[i] : b[j])) return 0;
+        if (from_a)
+            i++;
+        else
+            j++;
+    }
+    return na + nb ? (double)both / (double)(na + nb - both) : 0;
+}
+
+static bool is_reordered(const struct leakage *l, struct seeker *s, const struct unit *u,
+                         uint32_t text, double *ret) {
+    const struct ltext *t = &l->texts[text];
+    size_t n = u->n < t->n ? u->n : t->n, m = u->n + t->n - n, own = 0;
+    if (n < BAG_MIN * t->scale || (double)n < BAG_PART * (double)m) {
+        if (n < 5 || n != m || !same_answer(l, s, text)) return false;
+    }
+    *ret = bag(s, u->list, u->n, l->words + t->at, t->n);
+    if (*ret == 1) return true;
+    if (n < BAG_LOOSE || *ret < BAG_PART) return false;
+    if (*ret >= BAG_PART_ALL || t->own == t->n) return true;
+    mem_grow((void **)&s->own, &s->own_cap, u->n, sizeof *s->own);
+    for (size_t i = 0; i < u->n; i++)
+        if (!s->template[i]) s->own[own++] = u->list[i];
+    *ret = bag(s, s->own, own, l->words + t->at_own, t->own);
+    return t->own >= BAG_LOOSE && *ret >= BAG_PART;
+}
+
+static void find_near(const struct leakage *l, struct seeker *s, const struct unit *u) {
+    if (u->assistant || u->n < 3) return;
+    for (size_t i = 0; i < u->n; i++) {
+        const struct lentry *e = ltable_get(&l->rare, u->list[i]);
+        for (uint32_t p = e ? e->first : 0; p; p = l->rare.places[p].next) {
+            uint32_t text = l->rare.places[p].text;
+            const struct ltext *t = &l->texts[text];
+            double similarity;
+            if (s->stamp[text] == s->stamp_now) continue;
+            s->stamp[text] = s->stamp_now;
+            if (10 * t->n < 8 * u->n || 10 * u->n < 7 * t->n) {
+                if (t->n + 1 != u->n && u->n + 1 != t->n) continue;
+            }
+            if (is_one_word(l, s, u, text, &similarity) || is_reordered(l, s, u, text, &similarity))
+                report(l, s, u, text, LEAK_NEAR, 0, similarity);
+        }
+    }
+}
+
+/* --- rows --- */
+
+static void look(const struct leakage *l, struct seeker *s, const struct unit *u) {
+    if (!u->n) return;
+    s->stamp_now++;
+    find_equal(l, s, u);
+    find_runs(l, s, u);
+    if (!u->assistant) find_contained(l, s, u);
+    find_near(l, s, u);
+}
+
+static void words_of_message(struct seeker *s, const struct message *m, struct words *w) {
+    buf_clear(&s->normal);
+    text_normalise(m->text, &s->normal);
+    words_add(w, buf_view(&s->normal));
+}
+
+static void look_at_row(void *ctx, int64_t index) {
+    struct search *search = ctx;
+    const struct leakage *l = search->l;
+    const struct example *e = &search->list[index];
+    struct seeker *s = &search->seekers[pool_thread_index()];
+    size_t prompts = prompt_messages(e), users = 0;
+    int32_t last = 0;
+    s->found = false;
+    s->answer_hash = 0;
+    words_clear(&s->prompt);
+    words_clear(&s->answer);
+    if (prompts < e->message_count) words_of_message(s, &e->messages[prompts], &s->answer);
+    if (s->answer.n) s->answer_hash = words_key(s->answer.list, s->answer.n);
+    for (size_t m = 0; m < prompts; m++) {
+        if (e->messages[m].role != ROLE_USER && e->kind != ROW_TEXT) continue;
+        words_of_message(s, &e->messages[m], &s->prompt);
+        last = (int32_t)m;
+        users++;
+    }
+    struct unit all = {s->prompt.list, s->prompt.n, last, false, true};
+    look(l, s, &all);
+    for (size_t m = 0; m < e->message_count; m++) {
+        enum role role = e->messages[m].role;
+        bool alone = role == ROLE_USER && users == 1; /* already compared */
+        if (role == ROLE_SYSTEM || alone || e->kind == ROW_TEXT) continue;
+        words_clear(&s->turn);
+        words_of_message(s, &e->messages[m], &s->turn);
+        struct unit turn = {s->turn.list, s->turn.n, (int32_t)m, role == ROLE_ASSISTANT, false};
+        look(l, s, &turn);
+    }
+    search->found[index] = s->found;
+    s->best.row = e->number;
+    search->leaks[index] = s->best;
+}
+
+static void seeker_open(struct seeker *s, size_t texts) {
+    buf_init(&s->normal, (size_t)1 << 30);
+    s->stamp = mem_zalloc(texts, sizeof *s->stamp);
+    s->until = mem_zalloc(texts, sizeof *s->until);
+    s->until_stamp = mem_zalloc(texts, sizeof *s->until_stamp);
+}
+
+static void seeker_close(struct seeker *s) {
+    words_release(&s->turn);
+    words_release(&s->prompt);
+    words_release(&s->answer);
+    buf_release(&s->normal);
+    mem_free(s->stamp);
+    mem_free(s->until);
+    mem_free(s->until_stamp);
+    mem_free(s->template);
+    mem_free(s->own);
+    mem_free(s->sorted[0]);
+    mem_free(s->sorted[1]);
+}
+
+int leakage_find(const struct leakage *l, const struct example *list, size_t n, struct pool *pool,
+                 struct leaks *ret, struct err *err) {
+    int threads = pool_threads(pool);
+    (void)err;
+    struct search s = {.l = l,
+                       .seekers = mem_zalloc((size_t)threads, sizeof *s.seekers),
+                       .leaks = mem_zalloc(SLICE, sizeof *s.leaks),
+                       .found = mem_zalloc(SLICE, sizeof *s.found)};
+    for (int i = 0; i < threads; i++) seeker_open(&s.seekers[i], l->text_count);
+    for (size_t from = 0; from < n; from += SLICE) {
+        size_t count = n - from < SLICE ? n - from : SLICE;
+        s.list = list + from;
+        pool_run(pool, (int64_t)count, look_at_row, &s);
+        for (size_t i = 0; i < count; i++) {
+            if (!s.found[i]) continue;
+            mem_grow((void **)&ret->list, &ret->cap, ret->count + 1, sizeof *ret->list);
+            ret->list[ret->count++] = s.leaks[i];
+        }
+    }
+    for (int i = 0; i < threads; i++) seeker_close(&s.seekers[i]);
+    mem_free(s.seekers);
+    mem_free(s.leaks);
+    mem_free(s.found);
+    return 0;
+}
