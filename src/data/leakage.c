@@ -6,9 +6,10 @@
 
 #include <stdlib.h>
 
-#define RUN_MIN 8    /* words that always must agree, ... */
-#define RUN_PART 0.5 /* ... of the case's own this part, ... */
-#define RUN_SURE 13  /* ... or so many in any case */
+#define RUN_MIN 8           /* words that always must agree, ... */
+#define RUN_PART 0.5        /* ... of the case's own this part, ... */
+#define RUN_PART_OTHER 0.75 /* ... or this one where both have answers and they differ, ... */
+#define RUN_SURE 13         /* ... or so many in any case */
 #define SLICE 1024
 
 #define PROMPT_SURE 11 /* one word apart: from so many words on whatever the answer is */
@@ -76,6 +77,18 @@ static void report(const struct leakage *l, struct seeker *s, const struct unit 
     s->found = true;
 }
 
+/* --- answers --- */
+
+static bool same_answer(const struct leakage *l, const struct seeker *s, uint32_t text) {
+    const struct lcase *c = &l->cases[l->texts[text].the_case];
+    return c->answer && s->answer_hash == c->answer_hash;
+}
+
+static bool other_answer(const struct leakage *l, const struct seeker *s, uint32_t text) {
+    const struct lcase *c = &l->cases[l->texts[text].the_case];
+    return c->answer && s->answer_hash && s->answer_hash != c->answer_hash;
+}
+
 /* --- runs --- */
 
 /* The run through one place where eight words agree: how many of its words are the case's own. */
@@ -91,8 +104,13 @@ static void follow_run(const struct leakage *l, struct seeker *s, const struct u
     s->until_stamp[at->text] = s->stamp_now;
     s->until[at->text] = (uint32_t)(i - GRAM + 1);
     for (size_t w = from; w < to; w++) own += !l->template[t->at + w];
+    if (to - from == t->n && !t->answer) {
+        report(l, s, u, at->text, LEAK_RUN, t->n, 1);
+        return;
+    }
     size_t least = RUN_MIN * t->scale, sure = RUN_SURE * t->scale;
-    if (own < least || ((double)own < RUN_PART * t->own && own < sure)) return;
+    double part = t->answer || !other_answer(l, s, at->text) ? RUN_PART : RUN_PART_OTHER;
+    if (own < least || ((double)own < part * t->own && own < sure)) return;
     report(l, s, u, at->text, t->answer ? LEAK_ANSWER : LEAK_RUN, to - from,
            (double)own / (double)t->own);
 }
@@ -136,11 +154,6 @@ static void find_contained(const struct leakage *l, struct seeker *s, const stru
 }
 
 /* --- near --- */
-
-static bool same_answer(const struct leakage *l, const struct seeker *s, uint32_t text) {
-    const struct lcase *c = &l->cases[l->texts[text].the_case];
-    return c->answer && s->answer_hash == c->answer_hash;
-}
 
 static bool is_one_word(const struct leakage *l, const struct seeker *s, const struct unit *u,
                         uint32_t text, double *ret) {
@@ -205,7 +218,7 @@ static bool is_reordered(const struct leakage *l, struct seeker *s, const struct
     if (*ret >= BAG_PART_ALL || t->own == t->n) return true;
     mem_grow((void **)&s->own, &s->own_cap, u->n, sizeof *s->own);
     for (size_t i = 0; i < u->n; i++)
-        if (!s->template[i]) s->own[own++] = u->list[i];
+        if (!s->template[i] && !word_is_number(u->list[i])) s->own[own++] = u->list[i];
     *ret = bag(s, s->own, own, l->words + t->at_own, t->own);
     return t->own >= BAG_LOOSE && *ret >= BAG_PART;
 }

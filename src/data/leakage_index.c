@@ -160,7 +160,9 @@ static void mark_template(struct leakage *l, struct ltext *t) {
         const struct lentry *e = ltable_get(&l->grams, words_key(l->words + t->at + i, GRAM));
         if (e && is_template(l, e)) memset(l->template + t->at + i, 1, GRAM);
     }
-    t->own = 0;
+    t->own = 0; /* sums and dates agree by chance: they count where all of a case is compared */
+    for (uint32_t i = 0; i < t->n; i++)
+        l->template[t->at + i] |= word_is_number(l->words[t->at + i]);
     for (uint32_t i = 0; i < t->n; i++) t->own += !l->template[t->at + i];
 }
 

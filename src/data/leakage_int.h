@@ -12,7 +12,7 @@
 /* A prompt or an answer of a case. */
 struct ltext {
     uint32_t at, n;  /* its words */
-    uint32_t own;    /* those that are no template */
+    uint32_t own;    /* those that are neither template nor number */
     uint32_t at_own; /* prompts: those alone, in order */
     uint32_t the_case;
     bool answer;

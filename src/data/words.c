@@ -55,9 +55,9 @@ static size_t put_wide(struct normal *n, struct str rest) {
     }
     utf8proc_int32_t parts[32];
     int last = 0;
-    utf8proc_ssize_t count =
-        utf8proc_decompose_char((utf8proc_int32_t)cp, parts, 32,
-                                UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE, &last);
+    utf8proc_ssize_t count = utf8proc_decompose_char(
+        (utf8proc_int32_t)cp, parts, 32,
+        UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE, &last);
     if (count < 0 || count > 32) {
         put_folded(n, cp);
         return bytes;

@@ -34,7 +34,7 @@ void words_release(struct words *w);
 /* the hash of a word given as it is written in normalised text */
 uint32_t word_hash(struct str word);
 /* it holds a digit or is a sign: exchanged for another, the text says something else */
-static inline int word_is_number(uint32_t hash) { return hash & 1; }
+static inline bool word_is_number(uint32_t hash) { return hash & 1; }
 
 /* 64 bits of bytes, several at a time; the same on every machine. */
 uint64_t content_hash(uint64_t seed, const void *p, size_t n);

@@ -35,13 +35,12 @@ __attribute__((unused)) static struct example *made_row(struct made *m, const ch
     struct message *list = arena_array(&m->arena, 3, sizeof *list);
     size_t n = 0;
     if (system)
-        list[n++] = (struct message){.role = ROLE_SYSTEM,
-                                     .text = arena_str(&m->arena, str_of(system))};
+        list[n++] =
+            (struct message){.role = ROLE_SYSTEM, .text = arena_str(&m->arena, str_of(system))};
     list[n++] = (struct message){.role = answer.n ? ROLE_USER : ROLE_ASSISTANT,
                                  .text = arena_str(&m->arena, user)};
     if (answer.n)
-        list[n++] = (struct message){.role = ROLE_ASSISTANT,
-                                     .text = arena_str(&m->arena, answer)};
+        list[n++] = (struct message){.role = ROLE_ASSISTANT, .text = arena_str(&m->arena, answer)};
     struct example *e = &m->list[m->n];
     *e = (struct example){.number = (int64_t)++m->n,
                           .kind = answer.n ? ROW_CHAT : ROW_TEXT,
@@ -122,9 +121,8 @@ __attribute__((unused)) static bool add_jsonl(struct made *m, const char *name,
         json_t *row = json_loadb(rest.p, n, 0, NULL);
         if (row)
             made_row(m, NULL, str_of(json_string_value(json_object_get(row, question_key))),
-                     answer_key
-                         ? str_of(json_string_value(json_object_get(row, answer_key)))
-                         : (struct str){0});
+                     answer_key ? str_of(json_string_value(json_object_get(row, answer_key)))
+                                : (struct str){0});
         json_decref(row);
         rest = str_from(rest, n + 1);
     }
