@@ -170,7 +170,7 @@ static bool is_one_word(const struct leakage *l, const struct seeker *s, const s
     }
     uint32_t a = u->list[e.place], b = words[e.place];
     if (!known && words_contrast(a, b)) return false;
-    return n >= (known ? 3 : PROMPT_SURE) * t->scale;
+    return n >= (known ? 2 : PROMPT_SURE) * t->scale;
 }
 
 static int by_word(const void *a, const void *b) {
@@ -224,7 +224,7 @@ static bool is_reordered(const struct leakage *l, struct seeker *s, const struct
 }
 
 static void find_near(const struct leakage *l, struct seeker *s, const struct unit *u) {
-    if (u->assistant || u->n < 3) return;
+    if (u->assistant || u->n < 2) return;
     for (size_t i = 0; i < u->n; i++) {
         const struct lentry *e = ltable_get(&l->rare, u->list[i]);
         for (uint32_t p = e ? e->first : 0; p; p = l->rare.places[p].next) {

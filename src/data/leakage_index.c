@@ -204,6 +204,26 @@ static void gather_own(struct leakage *l) {
     }
 }
 
+/* Prompts by their rare words; equal ones once for each answer. */
+static void index_rare(struct leakage *l) {
+    struct ltable seen = {0};
+    for (uint32_t t = 1; t < l->text_count; t++)
+        for (uint32_t i = 0; !l->texts[t].answer && i < l->texts[t].n; i++)
+            table_put(&seen, l->words[l->texts[t].at + i], t, 0);
+    struct ltable pairs = {0};
+    for (uint32_t t = 1; t < l->text_count; t++) {
+        const struct ltext *x = &l->texts[t];
+        if (x->answer) continue;
+        uint64_t key[2] = {words_key(l->words + x->at, x->n), l->cases[x->the_case].answer_hash};
+        uint64_t pair = content_hash(5, key, sizeof key);
+        if (ltable_get(&pairs, pair)) continue;
+        table_put(&pairs, pair, t, 0);
+        put_rare(l, t, &seen);
+    }
+    table_release(&pairs);
+    table_release(&seen);
+}
+
 void leakage_ready(struct leakage *l) {
     bool *is_new = mem_zalloc(l->text_count, sizeof *is_new);
     size_t distinct = 0;
@@ -217,12 +237,6 @@ void leakage_ready(struct leakage *l) {
     l->template = mem_zalloc(l->word_count, 1);
     for (size_t t = 1; t < l->text_count; t++) mark_template(l, &l->texts[t]);
     gather_own(l);
-    struct ltable seen = {0};
-    for (uint32_t t = 1; t < l->text_count; t++)
-        for (uint32_t i = 0; !l->texts[t].answer && i < l->texts[t].n; i++)
-            table_put(&seen, l->words[l->texts[t].at + i], t, 0);
-    for (uint32_t t = 1; t < l->text_count; t++)
-        if (!l->texts[t].answer && is_new[t]) put_rare(l, t, &seen);
-    table_release(&seen);
+    index_rare(l);
     mem_free(is_new);
 }
