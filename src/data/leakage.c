@@ -31,8 +31,11 @@ struct unit {
 struct seeker {
     struct words turn, prompt, answer;
     struct buf normal;
-    uint32_t *stamp, stamp_now; /* of each text: the last unit that was compared with it */
-    uint32_t *until;            /* of each text: where its last run in this unit ended */
+    uint32_t *stamp, stamp_now; /* of each text: the last unit that has a rare word of it, ... */
+    uint32_t *hits;             /* ... and how many */
+    uint32_t *met;              /* texts that this unit may be near to */
+    size_t met_count, met_cap;
+    uint32_t *until; /* of each text: where its last run in this unit ended */
     uint32_t *until_stamp;
     uint8_t *template;
     size_t template_cap;
@@ -223,23 +226,34 @@ static bool is_reordered(const struct leakage *l, struct seeker *s, const struct
     return t->own >= BAG_LOOSE && *ret >= BAG_PART;
 }
 
+static void look_near(const struct leakage *l, struct seeker *s, const struct unit *u,
+                      uint32_t text) {
+    const struct ltext *t = &l->texts[text];
+    size_t n = u->n < t->n ? u->n : t->n, m = u->n + t->n - n;
+    double similarity;
+    if (m > n + 1 && (double)n < BAG_PART * (double)m - 1) return;
+    if (is_one_word(l, s, u, text, &similarity) || is_reordered(l, s, u, text, &similarity))
+        report(l, s, u, text, LEAK_NEAR, 0, similarity);
+}
+
+/* Cases are compared as soon as enough of their rare words have been met. */
 static void find_near(const struct leakage *l, struct seeker *s, const struct unit *u) {
     if (u->assistant || u->n < 2) return;
+    const uint32_t *words = sorted(s, 0, u->list, u->n);
+    s->met_count = 0;
     for (size_t i = 0; i < u->n; i++) {
-        const struct lentry *e = ltable_get(&l->rare, u->list[i]);
+        const struct lentry *e =
+            i && words[i] == words[i - 1] ? NULL : ltable_get(&l->rare, words[i]);
         for (uint32_t p = e ? e->first : 0; p; p = l->rare.places[p].next) {
             uint32_t text = l->rare.places[p].text;
-            const struct ltext *t = &l->texts[text];
-            double similarity;
-            if (s->stamp[text] == s->stamp_now) continue;
+            if (s->stamp[text] != s->stamp_now) s->hits[text] = 0;
             s->stamp[text] = s->stamp_now;
-            if (10 * t->n < 8 * u->n || 10 * u->n < 7 * t->n) {
-                if (t->n + 1 != u->n && u->n + 1 != t->n) continue;
-            }
-            if (is_one_word(l, s, u, text, &similarity) || is_reordered(l, s, u, text, &similarity))
-                report(l, s, u, text, LEAK_NEAR, 0, similarity);
+            if (++s->hits[text] != l->texts[text].rare) continue;
+            mem_grow((void **)&s->met, &s->met_cap, s->met_count + 1, sizeof *s->met);
+            s->met[s->met_count++] = text;
         }
     }
+    for (size_t i = 0; i < s->met_count; i++) look_near(l, s, u, s->met[i]);
 }
 
 /* --- rows --- */
@@ -297,6 +311,7 @@ static void look_at_row(void *ctx, int64_t index) {
 static void seeker_open(struct seeker *s, size_t texts) {
     buf_init(&s->normal, (size_t)1 << 30);
     s->stamp = mem_zalloc(texts, sizeof *s->stamp);
+    s->hits = mem_zalloc(texts, sizeof *s->hits);
     s->until = mem_zalloc(texts, sizeof *s->until);
     s->until_stamp = mem_zalloc(texts, sizeof *s->until_stamp);
 }
@@ -307,6 +322,8 @@ static void seeker_close(struct seeker *s) {
     words_release(&s->answer);
     buf_release(&s->normal);
     mem_free(s->stamp);
+    mem_free(s->hits);
+    mem_free(s->met);
     mem_free(s->until);
     mem_free(s->until_stamp);
     mem_free(s->template);

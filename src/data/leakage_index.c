@@ -176,17 +176,22 @@ static int by_texts(const void *a, const void *b) {
     return x->word < y->word ? -1 : x->word > y->word;
 }
 
-/* A near duplicate lacks at most a sixth of the words: one of the rarest so many is there. */
+/* A near duplicate lacks one word, or of a longer text a tenth: of the rarest sixth and two more it
+ * has the rest. */
 static void put_rare(struct leakage *l, uint32_t text, const struct ltable *seen) {
-    const struct ltext *t = &l->texts[text];
+    struct ltext *t = &l->texts[text];
     struct rare_word *list = mem_alloc(t->n * sizeof *list);
     const uint32_t *words = l->words + t->at;
-    size_t n = 0, some = t->n / 6 + 2;
+    uint32_t n = 0, some = t->n / 6 + 2, put = 0, lacks = t->n / 10 ? t->n / 10 : 1;
     for (uint32_t i = 0; i < t->n; i++)
         list[n++] = (struct rare_word){words[i], ltable_get(seen, words[i])->texts};
     qsort(list, n, sizeof *list, by_texts);
-    for (size_t i = 0; i < n && i < some; i++)
-        if (!i || list[i].word != list[i - 1].word) table_put(&l->rare, list[i].word, text, 0);
+    for (uint32_t i = 0; i < n && put < some; i++)
+        if (!i || list[i].word != list[i - 1].word) {
+            table_put(&l->rare, list[i].word, text, 0);
+            put++;
+        }
+    t->rare = put > lacks ? put - lacks : 1;
     mem_free(list);
 }
 

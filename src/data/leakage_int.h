@@ -16,6 +16,7 @@ struct ltext {
     uint32_t at_own; /* prompts: those alone, in order */
     uint32_t the_case;
     bool answer;
+    uint32_t rare;  /* prompts: of its rarest words, how many a near duplicate has */
     uint32_t scale; /* 2 where most words are single characters, else 1 */
 };
 struct lcase {

@@ -339,6 +339,7 @@ static int nearest(struct finding_run *f, struct search *s, uint32_t place, bool
             if (!rc && one.kind != NEAR_NOT && is_better(&one, ret)) *ret = one;
         }
     }
+    s->cut |= nearness_cut(s->nearness);
     return rc;
 }
 

@@ -87,6 +87,8 @@ struct nearness *nearness_new(const struct twins *t);
 void nearness_free(struct nearness *x);
 /* the row that others are compared with next */
 int nearness_set(struct nearness *x, size_t row, struct err *err);
+/* some rows were not looked at in full since nearness_set */
+bool nearness_cut(const struct nearness *x);
 enum nearness_kind { NEAR_NOT, NEAR_REVIEW, NEAR_ALIKE, NEAR_SAME };
 int nearness_of(struct nearness *x, size_t row, enum nearness_kind *ret, double *ret_similarity,
                 struct err *err);

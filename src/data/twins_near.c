@@ -4,8 +4,9 @@
 #include "base/mem.h"
 #include "data/word_edit.h"
 
-#define SHORT_ROW 11   /* words below which one word may be all that tells two questions apart */
-#define SHORT_ANSWER 9 /* and two answers */
+#define SHORT_ROW 11     /* words below which one word may be all that tells two questions apart */
+#define SHORT_ANSWER 9   /* and two answers */
+#define SHINGLED_ROWS 64 /* whose shingles are compared with those of one row, at most */
 #define REVIEW 0.70
 #define PROMPTS_MIN                                                                                \
     0.60 /* words that the prompts alone must share where a whole row mostly agrees */
@@ -25,6 +26,8 @@ struct nearness {
     struct row_words a, b;
     struct row_scratch sa, sb;
     struct shingle_set set, seen;
+    size_t shingled; /* rows whose shingles were compared with this one's */
+    bool cut;        /* no more of them */
 };
 
 struct nearness *nearness_new(const struct twins *t) {
@@ -49,8 +52,12 @@ void nearness_free(struct nearness *x) {
 
 int nearness_set(struct nearness *x, size_t row, struct err *err) {
     x->row = row;
+    x->shingled = 0;
+    x->cut = false;
     return twins_words(x->t, row, &x->sa, &x->a, err);
 }
+
+bool nearness_cut(const struct nearness *x) { return x->cut; }
 
 /* --- shingles --- */
 
@@ -160,9 +167,19 @@ static enum nearness_kind by_answer_word(const struct nearness *x, const struct 
 
 /* --- longer rows --- */
 
+/* Rows that share four fifths of their shingles agree in less than two bands once in 250 times;
+ * rows of one template, half of whose words are equal, mostly do. */
+static bool may_share(const struct nearness *x, size_t row) {
+    const uint32_t *a = x->t->keys[x->row] + PIECE_KEYS, *b = x->t->keys[row] + PIECE_KEYS;
+    int equal = 0;
+    for (size_t i = 0; i < BANDS; i++) equal += a[i] == b[i] && a[i];
+    return equal >= 2;
+}
+
 static double by_shingles(struct nearness *x, const struct trow *ra, const struct trow *rb) {
     size_t n = x->a.n < x->b.n ? x->a.n : x->b.n, m = x->a.n + x->b.n - n;
     if (n < SHINGLED_MIN || n * 10 < m * 7) return 0;
+    x->shingled++;
     double j = jaccard(x, x->a.list, x->a.n, x->b.list, x->b.n, shingle_words(n));
     if (j < REVIEW) return 0;
     if (ra->answer != rb->answer) {
@@ -186,12 +203,14 @@ static double one_word(size_t n, size_t words) {
 int nearness_of(struct nearness *x, size_t row, enum nearness_kind *ret, double *ret_similarity,
                 struct err *err) {
     const struct trow *ra = &x->t->rows[x->row], *rb = &x->t->rows[row];
+    size_t na = (size_t)ra->prompt_n + ra->answer_n, nb = (size_t)rb->prompt_n + rb->answer_n;
+    size_t n = na > nb ? na : nb, words = 0;
     *ret = NEAR_NOT;
     if (ra->frame != rb->frame) return 0;
+    if (n > PIECE_WORDS_MAX && !may_share(x, row)) return 0;
     int rc = twins_words(x->t, row, &x->sb, &x->b, err);
     if (rc) return rc;
     struct word_edit e = word_edit_of(x->a.list, x->a.n, x->b.list, x->b.n);
-    size_t n = x->a.n > x->b.n ? x->a.n : x->b.n, words = 0;
     if (e.words == 0) {
         if (n && ra->prompt_n == rb->prompt_n) *ret = NEAR_SAME;
         *ret_similarity = 1;
@@ -206,6 +225,8 @@ int nearness_of(struct nearness *x, size_t row, enum nearness_kind *ret, double 
         if (*ret == NEAR_SAME && *ret_similarity < x->t->threshold) *ret = NEAR_ALIKE;
         if (*ret || n < PIECE_WORDS_MAX) return 0; /* else that word is what tells them apart */
     }
+    if (n >= SHINGLED_MIN && x->shingled >= SHINGLED_ROWS) x->cut = true;
+    if (x->cut || !may_share(x, row)) return 0;
     *ret_similarity = by_shingles(x, ra, rb);
     if (*ret_similarity > 0) *ret = *ret_similarity >= x->t->threshold ? NEAR_SAME : NEAR_REVIEW;
     return 0;
