@@ -37,7 +37,7 @@ void leakage_free(struct leakage *l) {
 /* --- tables --- */
 
 static struct lentry *slot(const struct ltable *t, uint64_t key) {
-    size_t i = (size_t)(key ^ key >> 32) & t->mask;
+    size_t i = (size_t)(key * 0x9e3779b97f4a7c15u >> 32) & t->mask;
     while (t->list[i].first && t->list[i].key != key) i = (i + 1) & t->mask;
     return &t->list[i];
 }

@@ -22,7 +22,7 @@ struct twins *twins_new(const struct twin_options *o) {
 
 void twins_free(struct twins *t) {
     if (!t) return;
-    store_release(&t->store);
+    word_store_release(&t->store);
     mem_free(t->rows);
     mem_free(t->keys);
     mem_free(t->found);
@@ -177,7 +177,7 @@ static int store_draft(struct twins *t, struct draft *d, struct err *err) {
                        "comparing more than %zu rows takes more than %zu MiB; check the files in "
                        "parts or leave the check of duplicates out",
                        t->count, t->memory_max >> 20);
-    int rc = store_add(&t->store, d->units, n, &d->row.at, err);
+    int rc = word_store_add(&t->store, d->units, n, &d->row.at, err);
     if (rc) return rc;
     mem_grow((void **)&t->rows, &t->cap, t->count + 1, sizeof *t->rows);
     mem_grow((void **)&t->keys, &t->keys_cap, t->count + 1, sizeof *t->keys);

@@ -61,11 +61,11 @@ struct row_scratch {
     uint32_t *p;
     size_t cap;
 };
-int store_add(struct word_store *s, const uint32_t *list, size_t n, uint64_t *ret_at,
-              struct err *err);
-int store_get(const struct word_store *s, uint64_t at, size_t n, struct row_scratch *scratch,
-              const uint32_t **ret, struct err *err);
-void store_release(struct word_store *s);
+int word_store_add(struct word_store *s, const uint32_t *list, size_t n, uint64_t *ret_at,
+                   struct err *err);
+int word_store_get(const struct word_store *s, uint64_t at, size_t n, struct row_scratch *scratch,
+                   const uint32_t **ret, struct err *err);
+void word_store_release(struct word_store *s);
 int twins_words(const struct twins *t, size_t row, struct row_scratch *scratch,
                 struct row_words *ret, struct err *err);
 

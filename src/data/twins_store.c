@@ -45,8 +45,8 @@ static int spill(struct word_store *s, struct err *err) {
     return 0;
 }
 
-int store_add(struct word_store *s, const uint32_t *list, size_t n, uint64_t *ret_at,
-              struct err *err) {
+int word_store_add(struct word_store *s, const uint32_t *list, size_t n, uint64_t *ret_at,
+                   struct err *err) {
     if (!s->count || s->used + n > SEGMENT_WORDS) {
         void *p;
         int rc = s->count ? spill(s, err) : 0;
@@ -63,8 +63,8 @@ int store_add(struct word_store *s, const uint32_t *list, size_t n, uint64_t *re
     return 0;
 }
 
-int store_get(const struct word_store *s, uint64_t at, size_t n, struct row_scratch *scratch,
-              const uint32_t **ret, struct err *err) {
+int word_store_get(const struct word_store *s, uint64_t at, size_t n, struct row_scratch *scratch,
+                   const uint32_t **ret, struct err *err) {
     const uint32_t *segment = s->segments[at / SEGMENT_WORDS];
     size_t done = 0, bytes = n * sizeof(uint32_t);
     if (segment) {
@@ -83,7 +83,7 @@ int store_get(const struct word_store *s, uint64_t at, size_t n, struct row_scra
     return 0;
 }
 
-void store_release(struct word_store *s) {
+void word_store_release(struct word_store *s) {
     for (size_t i = 0; i < s->count; i++) mem_free(s->segments[i]);
     mem_free(s->segments);
     if (s->fd >= 0) close(s->fd);
@@ -93,7 +93,7 @@ int twins_words(const struct twins *t, size_t row, struct row_scratch *scratch,
                 struct row_words *ret, struct err *err) {
     const struct trow *r = &t->rows[row];
     ret->n = (size_t)r->prompt_n + r->answer_n;
-    int rc = store_get(&t->store, r->at, ret->n + r->text_units, scratch, &ret->list, err);
+    int rc = word_store_get(&t->store, r->at, ret->n + r->text_units, scratch, &ret->list, err);
     if (rc) return rc;
     ret->text = (struct str){0};
     if (r->text_units) {
