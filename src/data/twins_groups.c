@@ -138,6 +138,7 @@ static int finer_keys(struct groups *g, struct finer *f, size_t piece, uint64_t 
 
 /* Groups of what finer keys share, with memory of their own. */
 static void finer_groups(struct groups *g, struct finer *f) {
+    if (!f->count) return;
     qsort(f->list, f->count, sizeof *f->list, by_key);
     uint32_t *members = members_block(g, f->count);
     size_t kept = 0;

@@ -31,6 +31,7 @@ static void compare(const struct example *list, size_t n) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct str text = {(const char *)data, size};
+    struct buf normal;
     struct words w = {0};
     if (!pool) pool = pool_new(1);
     buf_init(&normal, (size_t)1 << 24);
