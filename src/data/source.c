@@ -4,6 +4,7 @@
 #include "data/source.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "data/source_int.h"
 
 #include <errno.h>
@@ -142,6 +143,11 @@ static int cut_batch(struct source *s, struct err *err) {
 }
 
 /* --- parsing -------------------------------------------------------------------------------- */
+
+int excerpt(struct str s, size_t max) {
+    if (s.n > max) s.n = max;
+    return (int)(s.n - utf8_incomplete_tail(s));
+}
 
 void parse_note(struct parsing *p, enum finding_kind kind, int32_t message, const char *fmt, ...) {
     char text[400];
@@ -374,6 +380,18 @@ int source_next(struct source *s, struct pool *pool, const struct example **ret,
 
 /* --- opening -------------------------------------------------------------------------------- */
 
+/* names of columns come as they stand in the file */
+static void mend_reason(struct buf *reason) {
+    struct buf b;
+    buf_init(&b, 4 * 4096);
+    if (!bytes_mend(buf_view(reason), &b)) {
+        buf_clear(&b);
+        buf_z(&b, "a table, whose names of columns are not UTF-8");
+    }
+    buf_release(reason);
+    *reason = b;
+}
+
 static int open_file(struct source *s, const struct source_options *o, struct err *err) {
     struct err why;
     size_t skip = 0;
@@ -395,6 +413,7 @@ static int open_file(struct source *s, const struct source_options *o, struct er
     if (head.n > HEAD_BYTES) head.n = HEAD_BYTES;
     if (detect(s->path, head, whole, o, &s->is, &s->reason, &why))
         return err_set(err, why.code, "%s: %s", s->path, why.msg);
+    if (!bytes_are_utf8(buf_view(&s->reason))) mend_reason(&s->reason);
     if (s->encoding != ENCODING_UTF8) buf_z(&s->reason, "; converted from UTF-16");
     cutter_init(&s->cutter, s->is.layout, s->is.columns.delim);
     return 0;

@@ -320,7 +320,7 @@ static int named_column(const struct table *t, const char *name, int *ret, struc
         return 0;
     }
     return err_set(err, ERR_INVALID, "there is no column \"%.60s\"; the first one is \"%.*s\"",
-                   name, t->fields[0][0].n > 60 ? 60 : (int)t->fields[0][0].n, t->fields[0][0].p);
+                   name, excerpt(t->fields[0][0], 60), t->fields[0][0].p);
 }
 
 static void write_column(struct buf *b, const char *what, const struct table *t,
@@ -328,7 +328,7 @@ static void write_column(struct buf *b, const char *what, const struct table *t,
     if (i < 0) return;
     struct str name = t->fields[0][i];
     if (c->header)
-        buf_printf(b, ", \"%.*s\" %s", name.n > 60 ? 60 : (int)name.n, name.p, what);
+        buf_printf(b, ", \"%.*s\" %s", excerpt(name, 60), name.p, what);
     else
         buf_printf(b, ", column %d %s", i + 1, what);
 }
@@ -354,8 +354,8 @@ static int choose_columns(const struct table *t, const struct source_options *o,
         return err_set(err, ERR_INVALID,
                        "which of the %d columns asks and which answers? the first row is "
                        "\"%.*s\", \"%.*s\", ...; name both",
-                       n, t->fields[0][0].n > 60 ? 60 : (int)t->fields[0][0].n, t->fields[0][0].p,
-                       t->fields[0][1].n > 60 ? 60 : (int)t->fields[0][1].n, t->fields[0][1].p);
+                       n, excerpt(t->fields[0][0], 60), t->fields[0][0].p,
+                       excerpt(t->fields[0][1], 60), t->fields[0][1].p);
     return 0;
 }
 

@@ -121,6 +121,8 @@ struct parsing {
     struct err *err;
 };
 
+/* for "%.*s": a beginning of at most max bytes, whole characters */
+int excerpt(struct str s, size_t max);
 /* A finding of this record; the second for those that prevent an example: returns false. */
 void parse_note(struct parsing *p, enum finding_kind kind, int32_t message, const char *fmt, ...)
     PRINTF_LIKE(4, 5);

@@ -52,7 +52,7 @@ static bool bad_part(struct reading *r, uint32_t i, const struct json_view *part
         return parse_refuse(
             r->p, FINDING_INVALID_FORMAT, r->at,
             "content[%u] is of type \"%.*s\"; only \"text\" parts can be trained on", i,
-            type->text.n > 40 ? 40 : (int)type->text.n, type->text.p);
+            excerpt(type->text, 40), type->text.p);
     return parse_refuse(r->p, FINDING_INVALID_FORMAT, r->at,
                         "content[%u] must be an object with \"type\" and \"text\"", i);
 }
@@ -137,8 +137,8 @@ static void read_role(struct reading *r, const struct json_view *v) {
 
 static void unknown_key(struct reading *r, struct str key, bool *told) {
     if (!*told)
-        parse_note(r->p, FINDING_MESSAGE_UNRECOGNIZED_KEY, r->at, "\"%.*s\"",
-                   key.n > 60 ? 60 : (int)key.n, key.p);
+        parse_note(r->p, FINDING_MESSAGE_UNRECOGNIZED_KEY, r->at, "\"%.*s\"", excerpt(key, 60),
+                   key.p);
     *told = true;
 }
 

@@ -41,7 +41,7 @@ static bool add_part(struct parsing *p, const struct json_view *part, struct sai
     if (str_is(type->text, "tool_call") || str_is(type->text, "tool_calls")) return true;
     return parse_refuse(p, FINDING_INVALID_FORMAT, at,
                         "a part of type \"%.*s\"; only text, reasoning and tool_call are read",
-                        type->text.n > 40 ? 40 : (int)type->text.n, type->text.p);
+                        excerpt(type->text, 40), type->text.p);
 }
 
 static void add_calls(struct parsing *p, const struct json_view *list) {

@@ -270,8 +270,8 @@ static int by_bytes(const void *a, const void *b) {
 }
 
 static int duplicate(struct reader *r, struct str key) {
-    return bad(r, r->at, "the key \"%.*s\" comes twice in an object", key.n > 60 ? 60 : (int)key.n,
-               key.p);
+    if (key.n > 60) key.n = 60 - utf8_incomplete_tail((struct str){key.p, 60});
+    return bad(r, r->at, "the key \"%.*s\" comes twice in an object", (int)key.n, key.p);
 }
 
 static int check_keys(struct reader *r, const struct json_view *o) {

@@ -1,6 +1,7 @@
 /* Readers: what they refuse, that they agree with training's reader, encodings, sizes. */
 #include "source_fixture.h"
 
+#include "base/utf8.h"
 #include "data/rows.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -54,6 +55,9 @@ static const struct {
        "\"preferred_output\":[{\"role\":\"assistant\",\"content\":\"b\"}]}"),
      "invalid_format -1", false},
     {S("{\"text\":5}"), "invalid_format -1", false},
+    {S("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"xxxxxxxxxxxxxxxxxxxxxxxxx"
+       "xxxxxxxxxxxxxx\xC3\xA9\"}]}]}"),
+     "invalid_format 0", false},
     {S("{\"prompt\":\"a\",\"completion\":null}"), "invalid_format -1", false},
 };
 
@@ -64,6 +68,7 @@ static void each_defect_is_said_once(void **state) {
         char line[80];
         struct all a = all_of(file_of("one.jsonl", rows_of_openai[i].row), &plain, 1);
         if (a.rc) fail_msg("%s", a.err.msg);
+        assert_true(utf8_valid_prefix(buf_view(&a.findings)) == a.findings.n);
         if (want) snprintf(line, sizeof line, "1 %s: ", want);
         bool fine = want ? a.findings.n && strncmp(a.findings.p, line, strlen(line)) == 0 &&
                                strchr(a.findings.p, '\n') == a.findings.p + a.findings.n - 1
