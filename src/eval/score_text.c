@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "eval/words.h"
+#include "eval/word_pair.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -24,12 +24,12 @@ bool text_exact(struct str a, struct str b) { return str_eq(text_trimmed(a), tex
 
 int text_normalized(struct str a, struct str b, bool *ret, struct err *err) {
     struct word_pair w;
-    int rc = words_pair(a, b, WORDS_PLAIN, &w, err);
+    int rc = word_pair_make(a, b, WORDS_PLAIN, &w, err);
     if (rc) return rc;
     bool equal = w.n[0] == w.n[1];
     for (int64_t i = 0; equal && i < w.n[0]; i++) equal = w.ids[0][i] == w.ids[1][i];
     *ret = equal;
-    words_release(&w);
+    word_pair_release(&w);
     return 0;
 }
 
@@ -162,12 +162,12 @@ int text_set_f1(struct str a, struct str b, double *ret, struct err *err) {
 int text_edit_similarity(struct str a, struct str b, double *ret, struct err *err) {
     struct word_pair w;
     int64_t edits = 0;
-    int rc = words_pair(a, b, WORDS_CHARACTERS, &w, err);
+    int rc = word_pair_make(a, b, WORDS_CHARACTERS, &w, err);
     if (rc) return rc;
-    rc = words_edits(&w, &edits, err);
+    rc = word_pair_edits(&w, &edits, err);
     int64_t longer = w.n[0] > w.n[1] ? w.n[0] : w.n[1];
     if (!rc) *ret = longer ? 1 - (double)edits / (double)longer : 1;
-    words_release(&w);
+    word_pair_release(&w);
     return rc;
 }
 

@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "eval/porter.h"
-#include "eval/words.h"
+#include "eval/word_pair.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,14 +21,14 @@ static int64_t grams_of(int64_t n, int64_t order) { return n >= order ? n - orde
 static int ratio(const struct word_pair *w, int order, double *ret, struct err *err) {
     (void)order;
     int64_t common = 0;
-    int rc = words_lcs(w, &common, err);
+    int rc = word_pair_lcs(w, &common, err);
     if (!rc) *ret = w->n[0] + w->n[1] ? f1((double)common, (double)w->n[0], (double)w->n[1]) : 1;
     return rc;
 }
 
 static int rouge_n(const struct word_pair *w, int order, double *ret, struct err *err) {
     (void)err;
-    *ret = f1((double)words_overlap(w, order), (double)grams_of(w->n[0], order),
+    *ret = f1((double)word_pair_overlap(w, order), (double)grams_of(w->n[0], order),
               (double)grams_of(w->n[1], order));
     return 0;
 }
@@ -36,7 +36,7 @@ static int rouge_n(const struct word_pair *w, int order, double *ret, struct err
 static int rouge_l(const struct word_pair *w, int order, double *ret, struct err *err) {
     (void)order;
     int64_t common = 0;
-    int rc = words_lcs(w, &common, err);
+    int rc = word_pair_lcs(w, &common, err);
     if (!rc) *ret = f1((double)common, (double)w->n[0], (double)w->n[1]);
     return rc;
 }
@@ -45,7 +45,7 @@ static int gleu(const struct word_pair *w, int order, double *ret, struct err *e
     (void)err;
     int64_t both = 0, a = 0, b = 0;
     for (int64_t k = 1; k <= order; k++) {
-        both += words_overlap(w, k);
+        both += word_pair_overlap(w, k);
         a += grams_of(w->n[0], k);
         b += grams_of(w->n[1], k);
     }
@@ -60,7 +60,7 @@ static int bleu(const struct word_pair *w, int order, double *ret, struct err *e
     int used = 0;
     bool any = false;
     for (int k = 1; k <= order; k++) {
-        double total = (double)grams_of(w->n[0], k), both = (double)words_overlap(w, k);
+        double total = (double)grams_of(w->n[0], k), both = (double)word_pair_overlap(w, k);
         if (total == 0) break;
         any = any || both > 0;
         if (both == 0) smooth *= 2;
@@ -77,14 +77,14 @@ static int token_f1(const struct word_pair *w, int order, double *ret, struct er
     if (w->n[0] == 0 || w->n[1] == 0)
         *ret = w->n[0] == w->n[1];
     else
-        *ret = f1((double)words_overlap(w, order), (double)w->n[0], (double)w->n[1]);
+        *ret = f1((double)word_pair_overlap(w, order), (double)w->n[0], (double)w->n[1]);
     return 0;
 }
 
 static int word_cosine(const struct word_pair *w, int order, double *ret, struct err *err) {
     (void)order, (void)err;
     double aa, bb, ab;
-    words_products(w, &aa, &bb, &ab);
+    word_pair_products(w, &aa, &bb, &ab);
     *ret = ab > 0 ? fmin(1, ab / sqrt(aa * bb)) : 0;
     return 0;
 }
@@ -212,9 +212,9 @@ int similarity_find(struct str name, const struct similarity **ret, struct err *
 int similarity_score(const struct similarity *s, struct str input, struct str reference,
                      double *ret, struct err *err) {
     struct word_pair w;
-    int rc = words_pair(input, reference, s->rule, &w, err);
+    int rc = word_pair_make(input, reference, s->rule, &w, err);
     if (rc) return rc;
     rc = s->score(&w, s->order, ret, err);
-    words_release(&w);
+    word_pair_release(&w);
     return rc;
 }

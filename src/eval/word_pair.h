@@ -1,7 +1,7 @@
 /* Two texts as sequences of numbers: equal words (or characters) have equal numbers, counted from
  * 0. What metrics of n-grams, longest common subsequences and edits work on. */
-#ifndef EVAL_WORDS_H
-#define EVAL_WORDS_H
+#ifndef EVAL_WORD_PAIR_H
+#define EVAL_WORD_PAIR_H
 
 #include "base/err.h"
 #include "base/str.h"
@@ -29,17 +29,17 @@ struct word_pair {
 };
 
 /* ERR_LIMIT when a text has more than TEXT_UNITS_MAX of them. Text must be UTF-8. */
-int words_pair(struct str a, struct str b, enum words_rule rule, struct word_pair *ret,
-               struct err *err);
-void words_release(struct word_pair *w);
+int word_pair_make(struct str a, struct str b, enum words_rule rule, struct word_pair *ret,
+                   struct err *err);
+void word_pair_release(struct word_pair *w);
 
 /* n-grams that both have (the smaller count of each) */
-int64_t words_overlap(const struct word_pair *w, int64_t order);
+int64_t word_pair_overlap(const struct word_pair *w, int64_t order);
 /* length of the longest common subsequence */
-int words_lcs(const struct word_pair *w, int64_t *ret, struct err *err);
+int word_pair_lcs(const struct word_pair *w, int64_t *ret, struct err *err);
 /* insertions, deletions and replacements (Levenshtein); ERR_LIMIT over 10^9 steps */
-int words_edits(const struct word_pair *w, int64_t *ret, struct err *err);
+int word_pair_edits(const struct word_pair *w, int64_t *ret, struct err *err);
 /* inner products of the counts: of the first with itself, the second with itself, and both */
-void words_products(const struct word_pair *w, double *aa, double *bb, double *ab);
+void word_pair_products(const struct word_pair *w, double *aa, double *bb, double *ab);
 
 #endif

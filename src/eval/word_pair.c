@@ -1,5 +1,5 @@
 /* Texts to numbers, and the counting that metrics share. */
-#include "eval/words.h"
+#include "eval/word_pair.h"
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -223,8 +223,8 @@ static int by_word(const void *a, const void *b) {
     return str_cmp(((const struct place *)a)->word, ((const struct place *)b)->word);
 }
 
-int words_pair(struct str a, struct str b, enum words_rule rule, struct word_pair *ret,
-               struct err *err) {
+int word_pair_make(struct str a, struct str b, enum words_rule rule, struct word_pair *ret,
+                   struct err *err) {
     struct word_pair w = {0};
     struct place *places = NULL;
     int rc = words_of(a, rule, &w, 0, err);
@@ -243,13 +243,13 @@ int words_pair(struct str a, struct str b, enum words_rule rule, struct word_pai
     }
     mem_free(places);
     if (rc)
-        words_release(&w);
+        word_pair_release(&w);
     else
         *ret = w;
     return rc;
 }
 
-void words_release(struct word_pair *w) {
+void word_pair_release(struct word_pair *w) {
     for (int k = 0; k < 2; k++) {
         mem_free(w->ids[k]);
         mem_free(w->words[k]);
@@ -281,7 +281,7 @@ static struct gram *grams(const struct word_pair *w, int k, int64_t order, int64
     return g;
 }
 
-int64_t words_overlap(const struct word_pair *w, int64_t order) {
+int64_t word_pair_overlap(const struct word_pair *w, int64_t order) {
     int64_t na, nb, both = 0;
     struct gram *a = grams(w, 0, order, &na), *b = grams(w, 1, order, &nb);
     for (int64_t i = 0, j = 0; i < na && j < nb;) {
@@ -295,7 +295,7 @@ int64_t words_overlap(const struct word_pair *w, int64_t order) {
     return both;
 }
 
-void words_products(const struct word_pair *w, double *aa, double *bb, double *ab) {
+void word_pair_products(const struct word_pair *w, double *aa, double *bb, double *ab) {
     double *counts[2];
     *aa = *bb = *ab = 0;
     for (int k = 0; k < 2; k++) {
@@ -313,7 +313,7 @@ void words_products(const struct word_pair *w, double *aa, double *bb, double *a
 
 /* 64 positions of the first text at a time (Hyyrö 2004): a bit of `state` falls to 0 where the
  * subsequence grows */
-int words_lcs(const struct word_pair *w, int64_t *ret, struct err *err) {
+int word_pair_lcs(const struct word_pair *w, int64_t *ret, struct err *err) {
     size_t words = ((size_t)w->n[0] + 63) / 64, size = 0;
     uint64_t *where = NULL, *state = NULL;
     int64_t length = 0;
@@ -342,7 +342,7 @@ out:
     return rc;
 }
 
-int words_edits(const struct word_pair *w, int64_t *ret, struct err *err) {
+int word_pair_edits(const struct word_pair *w, int64_t *ret, struct err *err) {
     int64_t n = w->n[0], m = w->n[1], *row = NULL;
     if (n * m > EDIT_STEPS_MAX)
         return err_set(err, ERR_LIMIT,
