@@ -137,8 +137,7 @@ static size_t settle(struct pii_scan *s, struct pii_hit *hits, size_t max) {
 size_t pii_scan_counted(struct str text, const struct pii_options *o, struct pii_hit *hits,
                         size_t max, uint64_t *ret_steps) {
     struct pii_scan s = {.text = text, .o = o};
-    pii_places_phone(o, &s.places);
-    s.places.ids = pii_places_ids(o);
+    pii_places_of(o, &s.places);
     pass(&s);
     if (o->on[PII_PERSON]) pii_persons(&s);
     size_t n = settle(&s, hits, max);

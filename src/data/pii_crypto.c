@@ -47,6 +47,7 @@ static bool base58check(struct str t) {
 }
 
 static size_t base58(struct pii_scan *s, size_t i) {
+    if (!pii_alnum(pii_at(s, i + 6)) || !pii_alnum(pii_at(s, i + 25))) return 0; /* most numbers */
     size_t end = i;
     while (end - i <= 35 && pii_alnum(pii_at(s, end))) end++;
     s->steps += end - i;

@@ -256,11 +256,10 @@ static size_t letters_of(const char *shape, const struct pii_scan *s, size_t i) 
     return back;
 }
 
-uint32_t pii_places_ids(const struct pii_options *o) {
+uint32_t pii_ids_of(struct str code) {
     uint32_t ids = 0;
-    if (!o->countries || !o->on[PII_NATIONAL_ID]) return 0;
     for (size_t k = 0; k < KINDS; k++)
-        if (pii_country(o, kinds[k].country)) ids |= 1u << k;
+        if (pii_same_code(code, kinds[k].country)) ids |= 1u << k;
     return ids;
 }
 

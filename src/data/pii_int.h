@@ -110,13 +110,13 @@ bool pii_luhn(const char *digit, unsigned n);
 
 /* --- pii_phone.c */
 size_t pii_phone(struct pii_scan *s, const struct pii_number *d, const struct pii_context *c);
-/* whether the options name this country, two capitals */
-bool pii_country(const struct pii_options *o, const char *iso);
-void pii_places_phone(const struct pii_options *o, struct pii_places *ret);
+/* a code as written in the options is that of the table, two capitals */
+bool pii_same_code(struct str code, const char *iso);
+void pii_places_of(const struct pii_options *o, struct pii_places *ret);
 
 /* --- pii_ids.c: national identity numbers, of the countries in the options */
 size_t pii_ids(struct pii_scan *s, size_t i, size_t end);
-uint32_t pii_places_ids(const struct pii_options *o);
+uint32_t pii_ids_of(struct str code); /* the kinds of a country, as bits */
 
 /* --- pii_net.c: each takes the place of its trigger and returns where to go on */
 size_t pii_email(struct pii_scan *s, size_t at);

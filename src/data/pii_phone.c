@@ -72,22 +72,15 @@ static struct str next_code(struct str *list) {
     return one;
 }
 
-static bool same(struct str code, const char *iso) {
+bool pii_same_code(struct str code, const char *iso) {
     return code.n == 2 && (code.p[0] & ~32) == iso[0] && (code.p[1] & ~32) == iso[1];
-}
-
-bool pii_country(const struct pii_options *o, const char *iso) {
-    struct str list = o->countries ? str_of(o->countries) : STR_LIT("");
-    for (struct str one = next_code(&list); one.n; one = next_code(&list))
-        if (same(one, iso)) return true;
-    return false;
 }
 
 /* The codes named are those of countries this knows. */
 bool pii_countries_known(struct str list, struct str *ret_unknown) {
     for (struct str one = next_code(&list); one.n; one = next_code(&list)) {
         bool known = false;
-        for (size_t i = 0; i < COUNTRIES; i++) known |= same(one, countries[i].iso);
+        for (size_t i = 0; i < COUNTRIES; i++) known |= pii_same_code(one, countries[i].iso);
         if (known) continue;
         *ret_unknown = one;
         return false;
@@ -95,16 +88,26 @@ bool pii_countries_known(struct str list, struct str *ret_unknown) {
     return true;
 }
 
-void pii_places_phone(const struct pii_options *o, struct pii_places *ret) {
-    bool all = !o->countries;
-    ret->america = all || pii_country(o, "US") || pii_country(o, "CA") || pii_country(o, "PR");
-    ret->france = all || pii_country(o, "FR");
-    ret->britain = all || pii_country(o, "GB");
-    ret->lengths = all ? 0x1f80 : 0; /* 7 to 12 */
-    for (size_t i = 0; !all && i < COUNTRIES; i++)
-        if (pii_country(o, countries[i].iso))
-            for (unsigned n = countries[i].least; n <= countries[i].most; n++)
-                ret->lengths |= 1u << n;
+static void add_country(struct str code, struct pii_places *ret) {
+    for (size_t i = 0; i < COUNTRIES; i++) {
+        if (!pii_same_code(code, countries[i].iso)) continue;
+        ret->america |= countries[i].code == 1;
+        ret->france |= countries[i].code == 33;
+        ret->britain |= countries[i].code == 44;
+        for (unsigned n = countries[i].least; n <= countries[i].most; n++) ret->lengths |= 1u << n;
+        return;
+    }
+}
+
+void pii_places_of(const struct pii_options *o, struct pii_places *ret) {
+    *ret = (struct pii_places){true, true, true, 0x1f80 /* 7 to 12 */, 0};
+    if (!o->countries) return;
+    *ret = (struct pii_places){.ids = 0};
+    struct str list = str_of(o->countries);
+    for (struct str one = next_code(&list); one.n; one = next_code(&list)) {
+        add_country(one, ret);
+        if (o->on[PII_NATIONAL_ID]) ret->ids |= pii_ids_of(one);
+    }
 }
 
 /* Money: a sign before, or the euro's or the pound's behind. */

@@ -25,8 +25,7 @@ static const char *const forms[] = {
     "Social security number {ssn}; please wire to the account with ABA routing {routing}.",
     "{-date} {-time} INFO login ok user={name} ip={ip} session={-uuid}",
     "{ip} - - [{-date}] \"GET /index.html HTTP/1.1\" 200 {-num} \"{-agent}\"",
-    "{\"email\": \"{email}\", \"id\": \"{-uuid}\", \"created\": {-epoch_ms}, \"phone\": "
-    "\"{phone}\"}",
+    "{\"email\": \"{email}\", \"id\": \"{-uuid}\", \"at\": {-epoch_ms}, \"phone\": \"{phone}\"}",
     "{\"user\":{\"name\":\"{name}\",\"mail\":\"{email}\",\"lastIp\":\"{ip}\"},\"ts\":{-epoch}}",
     "| name | e-mail | phone |\n|---|---|---|\n| {name} | {email} | {phone_us} |",
     "name,email,card,total\n{name},{email},{card},{-price}\n",
