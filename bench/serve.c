@@ -3,7 +3,7 @@
  * what the machine could do at most.
  *
  *     build/release/bench-serve MODEL [f32|bf16 weights] [threads] [prompt tokens] [new tokens]
- *         [streams [adapters]: these alone]
+ *         [streams [adapters]: these alone] [temperature: 0 is greedy]
  */
 #include "base/clock.h"
 #include "base/file.h"
@@ -29,6 +29,7 @@ struct bench {
     char *dirs[ADAPTERS];
     int64_t prompt, count;
     int streams, adapters; /* streams 0: all */
+    double temperature;
 };
 
 static void random_floats(float *x, int64_t n, uint64_t seed, double scale) {
@@ -100,13 +101,14 @@ static int measure(struct bench *b, int streams, int adapters, struct result *re
         rng_init(&r, ++seed); /* nothing in common with what is cached */
         for (int64_t k = 0; k < b->prompt; k++)
             ids[k] = (int32_t)rng_below(&r, (uint64_t)model_config(b->m)->vocab);
-        struct engine_request request = {.model = b->path,
-                                         .adapter = adapters ? b->dirs[i % adapters] : NULL,
-                                         .prompt = ids,
-                                         .prompt_count = b->prompt,
-                                         .max_tokens = b->count,
-                                         .sampling = {.temperature = 0.7, .top_p = 0.9, .seed = 1},
-                                         .ignore_stops = true};
+        struct engine_request request = {
+            .model = b->path,
+            .adapter = adapters ? b->dirs[i % adapters] : NULL,
+            .prompt = ids,
+            .prompt_count = b->prompt,
+            .max_tokens = b->count,
+            .sampling = {.temperature = b->temperature, .top_p = 0.9, .seed = 1},
+            .ignore_stops = true};
         rc = engine_submit(b->e, &request, &s[i], err);
     }
     for (int i = 0; i < streams && s[i]; i++) {
@@ -170,7 +172,8 @@ int main(int argc, char **argv) {
                       .prompt = argc > 4 ? strtol(argv[4], NULL, 10) : 16,
                       .count = argc > 5 ? strtol(argv[5], NULL, 10) : 64,
                       .streams = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 0,
-                      .adapters = argc > 7 ? (int)strtol(argv[7], NULL, 10) : 0};
+                      .adapters = argc > 7 ? (int)strtol(argv[7], NULL, 10) : 0,
+                      .temperature = argc > 8 ? strtod(argv[8], NULL) : 0.7};
     struct pool *probe = pool_new(o.threads);
     int rc = num_isa_choose(&o.isa, &err);
     if (argc > 2 && strcmp(argv[2], "bf16") == 0) o.compute = num_compute_default(o.isa);

@@ -8,6 +8,7 @@
 #define UNIT 1
 #define DOT_ROWS 3
 #define DOT_COLS 4
+#define DOT_SQUARE 1
 #define DOT_K 1024
 #define DOT_L1 20480
 #define DOT_TILE_ROWS 72

@@ -6,6 +6,7 @@
 #define UNIT 2
 #define DOT_ROWS 3
 #define DOT_COLS 8
+#define DOT_SQUARE 0
 #define DOT_K 2048
 #define DOT_L1 20480
 #define DOT_TILE_ROWS 96

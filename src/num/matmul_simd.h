@@ -3,6 +3,7 @@
  *
  *   UNIT                         1: operands F32; 2: pairs of BF16
  *   DOT_ROWS, DOT_COLS, DOT_K    register block and k block of the dot kernel; DOT_COLS % 4 == 0
+ *   DOT_SQUARE                   1: also blocks of 4 rows and 2 columns
  *   DOT_L1                       bytes of B that stay in L1 while rows pass by
  *   DOT_TILE_ROWS                rows of A in L2: a multiple of DOT_ROWS
  *   BC_ROWS, BC_K                the same of the broadcast kernel, 2 vectors wide
@@ -52,7 +53,15 @@ INLINE vf load_as(const void *p, int64_t at, const enum num_type type) {
     return v_load((const float *)p + at);
 }
 #endif
+/* with a constant in a register, which three rows have none for */
+INLINE vf load_quick(const void *p, int64_t at, const enum num_type type) {
+#if UNIT == 1
+    if (type == NUM_BF16) return v_load_bf16_quick((const uint16_t *)p + at);
+#endif
+    return load_as(p, at, type);
+}
 #define A_TYPE (UNIT == 2 ? NUM_BF16 : NUM_F32)
+#define ROWS_MOST (DOT_ROWS + DOT_SQUARE)
 
 INLINE vf load_tail(const void *p, int64_t at, int64_t n, const enum num_type type) {
     if (type == NUM_F32) return v_load_n((const float *)p + at, n);
@@ -64,7 +73,7 @@ INLINE vf load_tail(const void *p, int64_t at, int64_t n, const enum num_type ty
 /* A in place: rows of p->lda. Packed: by groups as group_rows says, in each group a vector of every
  * row in turn, zeros at the end of k; one stream, which the hardware fetches ahead. */
 struct dot_a {
-    const elem *row[DOT_ROWS];
+    const elem *row[ROWS_MOST];
 };
 
 /* What a group of rows does besides multiplying. ALONE: it fetches all of B that comes next. Where
@@ -83,58 +92,60 @@ struct dot_b {
     int64_t next_size;
 };
 
-INLINE int fetched(const enum dot_work work) { return work == ALONE ? DOT_COLS : DOT_COLS / 2; }
+INLINE int fetched(const int cols, const enum dot_work work) {
+    return work == ALONE ? cols : cols / 2;
+}
 
-INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
+INLINE void dot_step(vf (*acc)[DOT_COLS], const int rows, const int cols, const struct dot_a *a,
                      const struct dot_b *b, int64_t at, const int64_t step,
                      const enum num_type type, const enum dot_work work) {
-    vf x[DOT_ROWS];
+    vf x[ROWS_MOST];
     UNROLL for (int i = 0; i < rows; i++) {
         x[i] = load_as(a->row[i], at * step, A_TYPE);
         IN_REGISTER(x[i]);
     }
-    UNROLL for (int j = 0; j < DOT_COLS; j++) {
-        vf y = load_as(b->row[j], at, type);
-        if (rows == 2) IN_REGISTER(y); /* with 3 rows it would cost a spill */
+    UNROLL for (int j = 0; j < cols; j++) {
+        vf y = rows == 3 ? load_as(b->row[j], at, type) : load_quick(b->row[j], at, type);
+        if (rows != 3) IN_REGISTER(y); /* with 3 rows it would cost a spill */
         if (work == WIDEN) v_store(b->panel[j] + at, y);
         UNROLL for (int i = 0; i < rows; i++) acc[i][j] = MULTIPLY_ADD(x[i], y, acc[i][j]);
     }
 }
 
-INLINE void dot_tail(vf (*acc)[DOT_COLS], const int rows, const struct dot_a *a,
+INLINE void dot_tail(vf (*acc)[DOT_COLS], const int rows, const int cols, const struct dot_a *a,
                      const struct dot_b *b, int64_t at, int64_t n, const int64_t step,
                      const enum num_type type, const enum dot_work work) {
-    vf x[DOT_ROWS];
+    vf x[ROWS_MOST];
     UNROLL for (int i = 0; i < rows; i++) x[i] = load_tail(a->row[i], at * step, n, A_TYPE);
-    UNROLL for (int j = 0; j < DOT_COLS; j++) {
+    UNROLL for (int j = 0; j < cols; j++) {
         vf y = load_tail(b->row[j], at, n, type);
         if (work == WIDEN) v_store(b->panel[j] + at, y);
         UNROLL for (int i = 0; i < rows; i++) acc[i][j] = MULTIPLY_ADD(x[i], y, acc[i][j]);
     }
 }
 
-INLINE void dot_k(vf (*acc)[DOT_COLS], const int rows, int64_t count, const struct dot_a *a,
-                  const struct dot_b *b, const int64_t step, const enum num_type type,
-                  const enum dot_work work) {
+INLINE void dot_k(vf (*acc)[DOT_COLS], const int rows, const int cols, int64_t count,
+                  const struct dot_a *a, const struct dot_b *b, const int64_t step,
+                  const enum num_type type, const enum dot_work work) {
     const int64_t line = 64 / (int64_t)num_type_size(type);
     int64_t k = 0;
     for (; k + line <= count; k += line) {
-        UNROLL for (int j = 0; j < fetched(work); j++)
+        UNROLL for (int j = 0; j < fetched(cols, work); j++)
             __builtin_prefetch(b->next[j] + k * b->next_size);
         UNROLL for (int64_t at = 0; at < line; at += STEP)
-            dot_step(acc, rows, a, b, k + at, step, type, work);
+            dot_step(acc, rows, cols, a, b, k + at, step, type, work);
     }
-    for (; k + STEP <= count; k += STEP) dot_step(acc, rows, a, b, k, step, type, work);
-    if (k < count) dot_tail(acc, rows, a, b, k, count - k, step, type, work);
+    for (; k + STEP <= count; k += STEP) dot_step(acc, rows, cols, a, b, k, step, type, work);
+    if (k < count) dot_tail(acc, rows, cols, a, b, k, count - k, step, type, work);
 }
 
-INLINE void dot_piece_add(vf (*acc)[DOT_COLS], const int rows, const struct dot_piece *p,
-                          const struct dot_a *a, const struct dot_b *b, const enum num_type type,
-                          const enum dot_work work) {
+INLINE void dot_piece_add(vf (*acc)[DOT_COLS], const int rows, const int cols,
+                          const struct dot_piece *p, const struct dot_a *a, const struct dot_b *b,
+                          const enum num_type type, const enum dot_work work) {
     if (p->a_packed)
-        dot_k(acc, rows, p->k, a, b, rows, type, work);
+        dot_k(acc, rows, cols, p->k, a, b, rows, type, work);
     else
-        dot_k(acc, rows, p->k, a, b, 1, type, work);
+        dot_k(acc, rows, cols, p->k, a, b, 1, type, work);
 }
 
 /* c (+)= alpha · s for up to four columns; those that are few or not neighbours have the same
@@ -151,65 +162,82 @@ INLINE void c_update4(const struct dot_block *x, float *c, __m128 s, int64_t col
     for (int64_t j = 0; j < cols && j < 4; j++, c += x->c_step) *c = x->add ? *c + t[j] : t[j];
 }
 
-/* Columns of what comes next that group `i` of `groups` fetches: the first of them in *ret. */
-INLINE int fetch_share(int64_t i, int64_t groups, int *ret) {
-    int64_t shares = groups < DOT_COLS ? groups : DOT_COLS;
+/* Of `cols` columns of what comes next, those that group `i` of `groups` fetches: the first of them
+ * in *ret. */
+INLINE int fetch_share(int64_t i, int64_t groups, const int cols, int *ret) {
+    int64_t shares = groups < cols ? groups : cols;
     if (i >= shares) return 0;
-    *ret = (int)(i * DOT_COLS / shares);
-    return (int)((i + 1) * DOT_COLS / shares) - *ret;
+    *ret = (int)(i * cols / shares);
+    return (int)((i + 1) * cols / shares) - *ret;
 }
 
-/* rows of B for DOT_COLS columns from j0 on; beyond the end the last again, whose sum is not stored
+/* rows of B for `cols` columns from at->j on; beyond the end the last again, whose sum is not
+ * stored
  */
-INLINE void dot_b_rows(const struct dot_piece *p, const struct dot_at *at, int64_t cols,
-                       const enum dot_work work, struct dot_b *b) {
-    bool reads_panel = work == SHARED && p->panel && at->group > 0;
-    int first = 0, count = p->next ? fetch_share(at->group, at->groups, &first) : 0;
+INLINE void dot_b_rows(const struct dot_block *x, const struct dot_piece *p,
+                       const struct dot_at *at, const int cols, const enum dot_work work,
+                       struct dot_b *b) {
+    bool reads_panel = work == SHARED && p->panel;
+    int first = 0, count = p->next ? fetch_share(at->group, at->groups, cols, &first) : 0;
     b->next_size = p->next_size;
-    UNROLL for (int j = 0; j < DOT_COLS; j++) {
-        int64_t row = at->j + j < cols ? at->j + j : cols - 1;
+    UNROLL for (int j = 0; j < cols; j++) {
+        int64_t row = at->j + j < x->cols ? at->j + j : x->cols - 1;
         b->row[j] = (const char *)p->b + (size_t)(row * p->ldb) * num_type_size(p->b_type);
         if (reads_panel) b->row[j] = (const char *)(p->panel + row * p->panel_ld);
         if (work == WIDEN) b->panel[j] = p->panel ? p->panel + row * p->panel_ld : NULL;
     }
-    UNROLL for (int j = 0; j < fetched(work); j++) {
-        int64_t row = at->j + first + j < cols ? at->j + first + j : cols - 1;
+    UNROLL for (int j = 0; j < fetched(cols, work); j++) {
+        int64_t row = at->j + first + j < x->cols ? at->j + first + j : x->cols - 1;
         b->next[j] = j < count ? p->next + row * p->next_ld : b->row[0];
     }
 }
 
+/* sums over the lanes into C */
+INLINE void dot_finish(const struct dot_block *x, const struct dot_at *at, vf (*acc)[DOT_COLS],
+                       const int rows, const int cols) {
+    float *c = x->c + at->i * x->ldc + at->j * x->c_step;
+    int64_t left = x->cols - at->j;
+    if (cols == 2) {
+        UNROLL for (int r = 0; r < rows; r += 2) {
+            __m128 s = v_sum4(acc[r][0], acc[r][1], acc[r + 1][0], acc[r + 1][1]);
+            c_update4(x, c + r * x->ldc, s, left < 2 ? left : 2);
+            c_update4(x, c + (r + 1) * x->ldc, _mm_movehl_ps(s, s), left < 2 ? left : 2);
+        }
+        return;
+    }
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < cols; j += 4) {
+        __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
+        if (j < left) c_update4(x, c + r * x->ldc + j * x->c_step, s, left - j);
+    }
+}
+
 INLINE void dot_rows(const struct dot_block *x, const struct dot_at *at, const int rows,
-                     const enum dot_work work) {
+                     const int cols, const enum dot_work work) {
     const enum dot_work plain = work == ALONE ? ALONE : SHARED;
-    int64_t i = at->i, j0 = at->j;
-    vf acc[DOT_ROWS][DOT_COLS];
-    float *c = x->c + i * x->ldc + j0 * x->c_step;
-    int64_t cols = x->cols - j0;
+    vf acc[ROWS_MOST][DOT_COLS];
+    float *c = x->c + at->i * x->ldc + at->j * x->c_step;
     UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(c + r * x->ldc, 1);
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j++) acc[r][j] =
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < cols; j++) acc[r][j] =
         v_zero();
     for (int s = 0; s < x->pieces; s++) {
         const struct dot_piece *p = &x->piece[s];
         struct dot_a a;
         struct dot_b b;
-        dot_b_rows(p, at, x->cols, work, &b);
+        dot_b_rows(x, p, at, cols, work, &b);
         UNROLL for (int r = 0; r < rows; r++) a.row[r] =
-            (const elem *)p->a + i * p->lda + r * (p->a_packed ? STEP : p->lda);
+            (const elem *)p->a + at->i * p->lda + r * (p->a_packed ? STEP : p->lda);
         if (work == WIDEN && p->panel && p->b_type == NUM_BF16)
-            dot_piece_add(acc, rows, p, &a, &b, NUM_BF16, WIDEN);
+            dot_piece_add(acc, rows, cols, p, &a, &b, NUM_BF16, WIDEN);
         else if (work == WIDEN && p->panel)
-            dot_piece_add(acc, rows, p, &a, &b, NUM_F16, WIDEN);
+            dot_piece_add(acc, rows, cols, p, &a, &b, NUM_F16, WIDEN);
         else if (p->b_type == NUM_F32 || (work == SHARED && p->panel))
-            dot_piece_add(acc, rows, p, &a, &b, NUM_F32, plain);
+            dot_piece_add(acc, rows, cols, p, &a, &b, NUM_F32, plain);
         else if (p->b_type == NUM_BF16)
-            dot_piece_add(acc, rows, p, &a, &b, NUM_BF16, plain);
+            dot_piece_add(acc, rows, cols, p, &a, &b, NUM_BF16, plain);
         else
-            dot_piece_add(acc, rows, p, &a, &b, NUM_F16, plain);
+            dot_piece_add(acc, rows, cols, p, &a, &b, NUM_F16, plain);
     }
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int j = 0; j < DOT_COLS; j += 4) {
-        __m128 s = v_sum4(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3]);
-        if (j < cols) c_update4(x, c + r * x->ldc + j * x->c_step, s, cols - j);
-    }
+    dot_finish(x, at, acc, rows, cols);
 }
 
 /* Rows that are multiplied together, of `left`: a single one would leave the pipeline half empty.
@@ -239,9 +267,8 @@ static int64_t dot_pack_a(void *out, const void *a, int64_t lda, int64_t rows, i
 
 /* A function each: compilers keep the accumulators of small ones in registers. */
 #define DOT_CASE(NAME, R, WORK)                                                                    \
-    static __attribute__((noinline)) void NAME(const struct dot_block *x,                          \
-                                               const struct dot_at *at) {                          \
-        dot_rows(x, at, R, WORK);                                                                  \
+    static __attribute__((noinline)) void NAME(const struct dot_block *x, struct dot_at at) {      \
+        dot_rows(x, &at, R, DOT_COLS, WORK);                                                       \
     }
 DOT_CASE(dot_3, 3, SHARED)
 DOT_CASE(dot_2, 2, SHARED)
@@ -252,10 +279,18 @@ DOT_CASE(dot_1_alone, 1, ALONE)
 DOT_CASE(dot_3_widen, 3, WIDEN)
 DOT_CASE(dot_2_widen, 2, WIDEN)
 #endif
+#if DOT_SQUARE
+/* Four rows by themselves: two blocks of 4 x 2 read B once, where groups of two would read it
+ * twice.
+ */
+static __attribute__((noinline)) void dot_4_alone(const struct dot_block *x, struct dot_at at) {
+    for (; at.j < x->cols; at.j += 2) dot_rows(x, &at, 4, 2, ALONE);
+}
+#endif
 
 /* rows in the outer loop: a group of A comes from L2 once for all columns at hand */
 static void dot(const struct dot_block *x) {
-    typedef void (*fn)(const struct dot_block *, const struct dot_at *);
+    typedef void (*fn)(const struct dot_block *, struct dot_at);
     static const fn work[][4] = {
         [SHARED] = {NULL, NULL, dot_2, dot_3},
         [ALONE] = {NULL, dot_1_alone, dot_2_alone, dot_3_alone},
@@ -263,12 +298,19 @@ static void dot(const struct dot_block *x) {
         [WIDEN] = {NULL, NULL, dot_2_widen, dot_3_widen},
 #endif
     };
-    bool widens = x->piece[0].panel || (x->pieces > 1 && x->piece[1].panel);
     struct dot_at at = {.groups = (x->rows + DOT_ROWS - 1) / DOT_ROWS};
+#if DOT_SQUARE
+    if (x->rows == 4 && !x->piece[0].a_packed) {
+        at.groups = 1;
+        dot_4_alone(x, at);
+        return;
+    }
+#endif
+    bool widens = x->piece[0].panel || (x->pieces > 1 && x->piece[1].panel);
     for (int64_t rows; at.i < x->rows; at.i += rows, at.group++) {
         rows = group_rows(x->rows - at.i);
         fn run = work[at.groups == 1 ? ALONE : widens && at.i == 0 ? WIDEN : SHARED][rows];
-        for (at.j = 0; at.j < x->cols; at.j += DOT_COLS) run(x, &at);
+        for (at.j = 0; at.j < x->cols; at.j += DOT_COLS) run(x, at);
     }
 }
 

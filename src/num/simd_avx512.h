@@ -23,6 +23,8 @@ static inline vf v_load_bf16(const uint16_t *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
 }
 
+static inline vf v_load_bf16_quick(const uint16_t *p) { return v_load_bf16(p); }
+
 static inline vf v_load_f16(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
