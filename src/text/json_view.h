@@ -1,6 +1,6 @@
 /* Strict JSON read into a flat list of values that view the text: no tree, no copy but of strings
  * with escapes. For data sets, where base/json.h is too slow: rows of about 1 kB go through jansson
- * at 43 MB/s and through this reader at some 500 MB/s (one thread each, `make bench-source`).
+ * at 43 MB/s and through this reader at some 250 MB/s (one thread each, `make bench-source`).
  *
  * Accepts and refuses what base/json.h does, and yields the same values, but for its limits: 100
  * levels of nesting, JSON_VIEW_VALUES_MAX values. U+0000 inside strings is fine, in keys it is not.
