@@ -24,6 +24,7 @@
     X(INVALID_WEIGHT, "invalid_weight", FORMAT, "a weight that is neither 0 nor 1")                \
     X(INVALID_TOOLS, "invalid_tools", FORMAT, "the list of tools is not OpenAI's form")            \
     X(INVALID_TOOL_ARGUMENTS, "invalid_tool_arguments", FORMAT, "a call its schema refuses")       \
+    X(SCHEMA_UNCHECKED, "schema_unchecked", NOTES, "a schema that arguments cannot be tried with") \
     X(UNPAIRED_TOOL_CALL, "unpaired_tool_call", FORMAT, "a call without result, or the reverse")   \
     X(REFUSING_ANSWER, "refusing_answer", FORMAT, "the answer refuses")                            \
     X(INVALID_LENGTH, "invalid_length", TOKENS, "longer than the model reads: it would be cut")    \
