@@ -41,7 +41,8 @@
     X(LENGTH_OUTLIER, "length_outlier", NOTES, "far longer or shorter than the others")            \
     X(SYSTEM_PROMPT_VARIANT, "system_prompt_variant", NOTES, "a system prompt nearly as others")   \
     X(CLASS_IMBALANCE, "class_imbalance", NOTES, "few rows of this answer, many of others")        \
-    X(OTHER_LANGUAGE, "other_language", NOTES, "another language than most rows")
+    X(OTHER_LANGUAGE, "other_language", NOTES, "another language than most rows")                  \
+    X(HELD_OUT_UNREAD, "held_out_unread", NOTES, "held-out records that could not be compared")
 
 enum finding_kind {
 #define X(name, label, group, text) FINDING_##name,
