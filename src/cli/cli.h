@@ -11,6 +11,7 @@
 
 /* One for each command: returns the exit code. argv[0] is the command's name. */
 #define COMMANDS(X)                                                                                \
+    X(data, "check examples and make datasets of them")                                            \
     X(tune, "fine-tune a model on your examples")                                                  \
     X(resume, "go on with a tuning job after Ctrl-C or a crash")                                   \
     X(chat, "talk to a model in the terminal")                                                     \
