@@ -1,6 +1,6 @@
 /* plant ROWS SEED WORDS DEFECTS: rows with planted defects on standard output, and on standard
  * error a line for each defect: its row and kind. 1,000,000 rows of 1 kB: 1000000 1 60 0.05 */
-#include "../tests/unit/data_plant.h"
+#include "../tests/unit/data_plant_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,8 @@
 #include "data/refusal.h"
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define HEAD_BYTES 240
 
@@ -111,6 +113,22 @@ static const char *const phrases[] = {"as an ai language model",
                                       /* hi */ "एक एआई भाषा मॉडल के रूप में"};
 #define PHRASE_COUNT (sizeof phrases / sizeof *phrases)
 
+/* Which three bytes a phrase may begin with, hashed to a bit: nearly all words of an answer begin
+ * none, and are passed over at once. */
+static uint64_t openings[64];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static unsigned opening_of(const char *p) {
+    unsigned a = (unsigned char)p[0], b = (unsigned char)p[1], c = (unsigned char)p[2];
+    return (a * 0x9E5u + b * 0x3B1u + c * 0x47u) & 4095;
+}
+static void openings_fill(void) {
+    for (size_t i = 0; i < PHRASE_COUNT; i++) {
+        unsigned bit = opening_of(phrases[i]);
+        openings[bit / 64] |= (uint64_t)1 << (bit % 64);
+    }
+}
+
 /* lower case of ASCII, typographic apostrophes made straight; returns its length */
 static size_t head_of(struct str s, char *out) {
     size_t n = 0;
@@ -134,7 +152,10 @@ static bool inside_word(const char *head, size_t at) {
 const char *refusal_find(struct str answer) {
     char head[HEAD_BYTES];
     size_t n = head_of(answer, head);
-    for (size_t at = 0; at < n; at++) {
+    pthread_once(&once, openings_fill);
+    for (size_t at = 0; at + 3 < n; at++) {
+        unsigned bit = opening_of(head + at);
+        if (!(openings[bit / 64] >> (bit % 64) & 1)) continue;
         if (inside_word(head, at)) continue;
         struct str here = {head + at, n - at};
         for (size_t i = 0; i < PHRASE_COUNT; i++)

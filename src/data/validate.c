@@ -195,7 +195,7 @@ static void check_order(struct check *c, size_t count) {
             found(c, FINDING_INVALID_ROLE_ORDER, (int64_t)i, "messages[%zu] (%s) follows %s; %s", i,
                   role_word(list[i].role), before < 0 ? "nothing" : role_word((enum role)before),
                   what);
-        before = list[i].role;
+        before = (int)list[i].role;
     }
 }
 

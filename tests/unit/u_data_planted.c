@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "data/report.h"
-#include "data_plant.h"
+#include "data_plant_int.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Rows with defects at known places, from a seed: the same rows everywhere. plant_row writes row
  * after row; what it returns is the kind that the row must be found to have, or none. A kind is
  * added in `plants`: its writer, and whether only a check with more than format sees it. */
-#ifndef TESTS_DATA_PLANT_H
-#define TESTS_DATA_PLANT_H
+#ifndef TESTS_DATA_PLANT_INT_H
+#define TESTS_DATA_PLANT_INT_H
 
 #include "base/buf.h"
 #include "base/rng.h"
