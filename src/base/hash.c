@@ -50,6 +50,12 @@ void sha256_of(struct str s, char hex[SHA256_HEX + 1]) {
     sha256_finish(h, hex);
 }
 
+void sha256_raw(struct str s, unsigned char ret[32]) {
+    unsigned n = 0;
+    int ok = EVP_Digest(s.p, s.n, ret, &n, EVP_sha256(), NULL);
+    assert(ok && n == 32);
+}
+
 int sha256_file(const char *path, char hex[SHA256_HEX + 1], struct err *err) {
     struct file_map m;
     int rc = file_map_open(path, &m, err);

@@ -17,6 +17,7 @@ void sha256_add(struct sha256 *h, const void *p, size_t n);
 void sha256_finish(struct sha256 *h, char hex[SHA256_HEX + 1]);
 void sha256_free(struct sha256 *h); /* to give up without a result */
 void sha256_of(struct str s, char hex[SHA256_HEX + 1]);
+void sha256_raw(struct str s, unsigned char ret[32]); /* the same as bytes */
 /* HMAC-SHA256 (RFC 2104) */
 void hmac_sha256(struct str key, struct str text, unsigned char ret[32]);
 int sha256_file(const char *path, char hex[SHA256_HEX + 1], struct err *err);
