@@ -99,7 +99,7 @@ void blob_writer_free(struct blob_writer *w) {
 }
 
 int blob_writer_finish(struct blob_writer *w, struct err *err) {
-    if (!w->hash) return 0;
+    if (!w->hash) return 0; /* it is */
     int rc = file_writer_sync(&w->file, err);
     if (rc) return rc;
     sha256_finish(w->hash, w->hex);
@@ -125,13 +125,13 @@ int blob_place(struct catalog *c, struct blob_writer *w, struct err *err) {
 #define REFERENCES                                                                                 \
     "SELECT 1 FROM file WHERE blob = ? UNION ALL SELECT 1 FROM upload_part WHERE blob = ? "        \
     "UNION ALL SELECT 1 FROM ftjob WHERE (training_blob = ? OR validation_blob = ?) "              \
-    "AND finished_at IS NULL LIMIT 1"
+    "AND finished_at IS NULL UNION ALL SELECT 1 FROM dataset_blob WHERE blob = ? LIMIT 1"
 
 static int remove_if_unused(struct catalog *c, const char *sha256, struct err *err) {
     struct val hash = v_z(sha256);
     int64_t one;
     bool used = true;
-    int rc = db_i64(&c->writer, REFERENCES, VALS(hash, hash, hash, hash), &one, &used, err);
+    int rc = db_i64(&c->writer, REFERENCES, VALS(hash, hash, hash, hash, hash), &one, &used, err);
     if (rc || used) return rc;
     char *path = blob_path(c, sha256);
     rc = file_remove(path, err);

@@ -22,6 +22,9 @@ int blob_writer_add(struct blob_writer *w, const void *p, size_t n, struct err *
 int64_t blob_writer_bytes(const struct blob_writer *w);
 /* What has been added so far, readable under this path until the writer is placed or freed. */
 const char *blob_writer_path(const struct blob_writer *w);
+/* Syncs what was written and says its hash, before it is placed; nothing is added afterwards. */
+int blob_writer_finish(struct blob_writer *w, struct err *err);
+const char *blob_writer_sha256(const struct blob_writer *w); /* once finished */
 void blob_writer_free(struct blob_writer *w); /* NULL is fine; forgets what was not placed */
 
 char *blob_path(const struct catalog *c, const char *sha256); /* caller frees */

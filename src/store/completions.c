@@ -56,3 +56,53 @@ int completions_delete(struct catalog *c, const char *id, struct err *err) {
     return store_change(c, &completions, id, "DELETE FROM completion WHERE id = ?", VALS(v_z(id)),
                         err);
 }
+
+/* --- what people say of them --- */
+
+static void read_feedback(sqlite3_stmt *st, struct arena *mem, void *row) {
+    *(struct feedback *)row =
+        (struct feedback){.id = col_z(st, 0, mem),
+                          .created_at = col_i64(st, 1),
+                          .completion = col_z(st, 2, mem),
+                          .has_score = sqlite3_column_type(st, 3) != SQLITE_NULL,
+                          .score = sqlite3_column_double(st, 3),
+                          .correction = col_z(st, 4, mem),
+                          .comment = col_z(st, 5, mem)};
+}
+static const struct table feedbacks = {.name = "feedback",
+                                       .columns =
+                                           "id, created_at, completion, score, correction, comment",
+                                       .what = "feedback",
+                                       .row_size = sizeof(struct feedback),
+                                       .read = read_feedback};
+
+int feedback_add(struct catalog *c, const struct feedback *new, struct arena *mem,
+                 struct feedback *ret, struct err *err) {
+    char id[ID_SIZE];
+    struct stored_completion of;
+    struct val score = new->has_score ? v_d(new->score) : v_z(NULL);
+    id_new("fb_", id);
+    int rc = store_write_begin(c, err);
+    if (rc) return rc;
+    rc = table_get(&c->writer, &completions, new->completion, mem, &of, err);
+    if (!rc)
+        rc = db_run(&c->writer,
+                    "INSERT INTO feedback(id, created_at, completion, score, correction, comment) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    VALS(v_z(id), v_i(clock_unix()), v_z(new->completion), score,
+                         v_z(new->correction), v_z(new->comment)),
+                    err);
+    if (!rc) rc = table_get(&c->writer, &feedbacks, id, mem, ret, err);
+    return store_write_end(c, rc, err);
+}
+
+int feedback_list(struct catalog *c, const char *completion, struct arena *mem,
+                  struct feedback_list *ret, struct err *err) {
+    struct where w;
+    struct list_out out;
+    where_init(&w);
+    where_add(&w, "completion = ?", v_z(completion));
+    int rc = store_list(c, &feedbacks, &w, &page_all, mem, &out, err);
+    if (!rc) *ret = (struct feedback_list){out.rows, out.count};
+    return rc;
+}

@@ -32,4 +32,24 @@ int completions_set_metadata(struct catalog *c, const char *id, const char *meta
                              struct err *err);
 int completions_delete(struct catalog *c, const char *id, struct err *err);
 
+/* What people say of a completion. The newest score and the newest correction count. */
+struct feedback {
+    const char *id, *completion;
+    double score; /* -1 (bad) to 1 (good) */
+    bool has_score;
+    const char *correction; /* the answer as it should have been; NULL: none */
+    const char *comment;
+    int64_t created_at;
+};
+struct feedback_list {
+    struct feedback *list;
+    size_t count;
+};
+/* ERR_NOT_FOUND: no such completion. */
+int feedback_add(struct catalog *c, const struct feedback *new, struct arena *mem,
+                 struct feedback *ret, struct err *err);
+/* Oldest first. Goes with its completion. */
+int feedback_list(struct catalog *c, const char *completion, struct arena *mem,
+                  struct feedback_list *ret, struct err *err);
+
 #endif

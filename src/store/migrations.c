@@ -104,5 +104,22 @@ static const char lifecycle[] =
     "finished_at INTEGER, result TEXT, UNIQUE(schedule, slot)) STRICT;"
     "CREATE INDEX schedule_run_status ON schedule_run(status);";
 
-const char *const store_migrations[] = {first, lifecycle};
+/* datasets; what people say of stored completions */
+static const char datasets[] =
+    "CREATE TABLE dataset(" ROW "created_at INTEGER NOT NULL, secret TEXT NOT NULL) STRICT;"
+    "CREATE TABLE dataset_version(" ROW "created_at INTEGER NOT NULL, "
+    "dataset TEXT NOT NULL REFERENCES dataset(id), number INTEGER NOT NULL, root TEXT NOT NULL, "
+    "recipe TEXT NOT NULL, counts TEXT NOT NULL, UNIQUE(dataset, number)) STRICT;"
+    "CREATE TABLE dataset_blob(seq INTEGER PRIMARY KEY AUTOINCREMENT, "
+    "version TEXT NOT NULL REFERENCES dataset_version(id), role TEXT NOT NULL, "
+    "blob TEXT NOT NULL) STRICT;"
+    "CREATE INDEX dataset_blob_version ON dataset_blob(version);"
+    "CREATE INDEX dataset_blob_blob ON dataset_blob(blob);"
+
+    "CREATE TABLE feedback(" ROW "created_at INTEGER NOT NULL, "
+    "completion TEXT NOT NULL REFERENCES completion(id) ON DELETE CASCADE, score REAL, "
+    "correction TEXT, comment TEXT) STRICT;"
+    "CREATE INDEX feedback_completion ON feedback(completion);";
+
+const char *const store_migrations[] = {first, lifecycle, datasets};
 const int store_migration_count = sizeof store_migrations / sizeof *store_migrations;

@@ -147,9 +147,6 @@ int store_migrate(sqlite3 *handle, const char *path, const char *const *list, in
 
 /* --- blobs, in a writing transaction --- */
 
-/* Syncs what was written; before the transaction, since it may take long. Again: nothing. */
-int blob_writer_finish(struct blob_writer *w, struct err *err);
-const char *blob_writer_sha256(const struct blob_writer *w);
 /* The blob appears under its hash. The row that refers to it goes into the same transaction. */
 int blob_place(struct catalog *c, struct blob_writer *w, struct err *err);
 /* After the transaction that removed a reference: removes the bytes when it was the last. What

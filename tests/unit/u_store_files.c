@@ -292,8 +292,31 @@ static void completions_change_and_go(void **state) {
     assert_int_equal(completions_get(f->c, "chatcmpl-1", &f->mem, &s, &f->err), ERR_NOT_FOUND);
 }
 
-UNIT_TESTS(store_files, WITH_CATALOG(bytes_come_back_and_are_stored_once),
-           WITH_CATALOG(an_empty_file_is_a_file), WITH_CATALOG(a_failing_disk_leaves_no_row),
+static void what_people_say_stays_with_the_answer(void **state) {
+    struct fixture *f = *state;
+    struct feedback made;
+    struct feedback_list l;
+    struct feedback bad = {.completion = "chatcmpl-1", .score = -1, .has_score = true};
+    struct feedback mended = {.completion = "chatcmpl-1", .correction = "so", .comment = "why"};
+    assert_int_equal(feedback_add(f->c, &bad, &f->mem, &made, &f->err), ERR_NOT_FOUND);
+    put_completion(f, "chatcmpl-1", "a", NULL);
+    assert_int_equal(feedback_add(f->c, &bad, &f->mem, &made, &f->err), 0);
+    assert_true(made.has_score && made.score == -1);
+    assert_null(made.correction);
+    assert_int_equal(feedback_add(f->c, &mended, &f->mem, &made, &f->err), 0);
+    assert_false(made.has_score);
+    assert_int_equal(feedback_list(f->c, "chatcmpl-1", &f->mem, &l, &f->err), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.list[1].correction, "so");
+    assert_string_equal(l.list[1].comment, "why");
+    assert_int_equal(completions_delete(f->c, "chatcmpl-1", &f->err), 0);
+    assert_int_equal(feedback_list(f->c, "chatcmpl-1", &f->mem, &l, &f->err), 0);
+    assert_int_equal(l.count, 0);
+}
+
+UNIT_TESTS(store_files, WITH_CATALOG(what_people_say_stays_with_the_answer),
+           WITH_CATALOG(bytes_come_back_and_are_stored_once), WITH_CATALOG(an_empty_file_is_a_file),
+           WITH_CATALOG(a_failing_disk_leaves_no_row),
            WITH_CATALOG(pages_follow_the_order_of_creation),
            WITH_CATALOG(a_page_stays_within_its_arena), WITH_CATALOG(expired_files_go),
            WITH_CATALOG(the_sweep_knows_the_living), WITH_CATALOG(keys_are_checked_by_their_hash),
