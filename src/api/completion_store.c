@@ -161,10 +161,57 @@ static int messages(struct http_request *req, struct http_response *res, struct 
     return http_json(res, 200, api_list_json(data, at >= 0 && at < n));
 }
 
+/* --- what people say of an answer --- */
+
+static json_t *feedback_json(const struct feedback *f) {
+    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:s?, s:s?}", "id", f->id, "object",
+                     "chat.completion.feedback", "completion_id", f->completion, "created_at",
+                     (json_int_t)f->created_at, "score",
+                     f->has_score ? json_real(f->score) : json_null(), "correction", f->correction,
+                     "comment", f->comment);
+}
+
+#define SAID_MAX ((size_t)1 << 20)
+
+static int add_feedback(struct http_request *req, struct http_response *res, struct err *err) {
+    struct fields f = fields_of(req, res);
+    struct feedback made, new = {.completion = api_param(req, 0)};
+    struct str correction = {"", 0}, comment = {"", 0};
+    int rc = fields_known(&f, "score correction comment");
+    if (!rc) rc = fields_double(&f, "score", -1, 1, &new.score);
+    if (!rc) rc = fields_str(&f, "correction", 1, SAID_MAX, &correction);
+    if (!rc) rc = fields_str(&f, "comment", 1, SAID_MAX, &comment);
+    if (rc) return rc;
+    new.has_score = fields_has(&f, "score");
+    if (correction.n) new.correction = arena_strndup(req->arena, correction.p, correction.n);
+    if (comment.n) new.comment = arena_strndup(req->arena, comment.p, comment.n);
+    if (!new.has_score && !new.correction && !new.comment)
+        return http_error(res, 400, NULL, "score",
+                          "Give a 'score' from -1 to 1, a 'correction' or a 'comment'.");
+    rc = new.completion ? feedback_add(api_of(req)->catalog, &new, req->arena, &made, err)
+                        : ERR_NOT_FOUND;
+    return rc ? no_completion(req, rc, res) : http_json(res, 200, feedback_json(&made));
+}
+
+static int list_feedback(struct http_request *req, struct http_response *res, struct err *err) {
+    struct stored_completion s;
+    struct feedback_list all;
+    int rc = get(req, &s, res, err);
+    if (rc) return rc;
+    rc = feedback_list(api_of(req)->catalog, s.id, req->arena, &all, err);
+    if (rc) return rc;
+    json_t *data = json_array();
+    for (size_t i = 0; i < all.count; i++) json_array_append_new(data, feedback_json(&all.list[i]));
+    return http_json(res, 200, api_list_json(data, false));
+}
+
 const struct http_route completion_store_routes[] = {
     {"GET", "/v1/chat/completions", list, .scope = HTTP_TUNING},
     {"GET", "/v1/chat/completions/{id}", retrieve, .scope = HTTP_TUNING},
     {"POST", "/v1/chat/completions/{id}", update, .scope = HTTP_TUNING, .body = HTTP_JSON},
     {"DELETE", "/v1/chat/completions/{id}", delete, .scope = HTTP_TUNING},
     {"GET", "/v1/chat/completions/{id}/messages", messages, .scope = HTTP_TUNING},
+    {"GET", "/v1/chat/completions/{id}/feedback", list_feedback, .scope = HTTP_TUNING},
+    {"POST", "/v1/chat/completions/{id}/feedback", add_feedback, .scope = HTTP_INFERENCE,
+     .body = HTTP_JSON},
     {0}};

@@ -421,8 +421,36 @@ static void other_names_of_this_machine_are_refused(void **state) {
     fixture_stop(&f);
 }
 
-UNIT_TESTS(api_files, cmocka_unit_test(files_live_and_die),
-           cmocka_unit_test(wrong_files_are_named_at_once),
+static void feedback_is_taken_and_listed(void **state) {
+    (void)state;
+    struct api_fixture f;
+    struct err err;
+    static const char at[] = "/v1/chat/completions/chatcmpl-1/feedback";
+    fixture_start(&f, tables);
+    struct stored_completion s = {
+        .id = "chatcmpl-1", .model = "m", .request = "{}", .response = "{}"};
+    if (completions_add(f.api.catalog, &s, &err)) fail_msg("%s", err.msg);
+    json_t *v =
+        fixture_ok(&f, "POST", at, "", "{\"score\":-0.5,\"correction\":\"so\",\"comment\":\"c\"}");
+    expect_member(v, "object", "\"chat.completion.feedback\"");
+    expect_member(v, "completion_id", "\"chatcmpl-1\"");
+    expect_member(v, "score", "-0.5");
+    expect_member(v, "correction", "\"so\"");
+    json_decref(v);
+    v = fixture_ok(&f, "GET", at, "", NULL);
+    assert_int_equal(json_array_size(json_object_get(v, "data")), 1);
+    json_decref(v);
+    fixture_wrong(&f, "POST", at, "{\"score\":1.5}", 400, "decimal_above_max_value", "score",
+                  "'score'");
+    fixture_wrong(&f, "POST", at, "{}", 400, NULL, "score", "Give a 'score'");
+    fixture_wrong(&f, "POST", at, "{\"stars\":5}", 400, "unknown_parameter", "stars", "stars");
+    fixture_wrong(&f, "POST", "/v1/chat/completions/chatcmpl-2/feedback", "{\"score\":1}", 404,
+                  NULL, "id", "chatcmpl-2 not found");
+    fixture_stop(&f);
+}
+
+UNIT_TESTS(api_files, cmocka_unit_test(feedback_is_taken_and_listed),
+           cmocka_unit_test(files_live_and_die), cmocka_unit_test(wrong_files_are_named_at_once),
            cmocka_unit_test(files_are_listed_in_pages), cmocka_unit_test(files_can_expire),
            cmocka_unit_test(uploads_become_files), cmocka_unit_test(uploads_end_in_other_ways),
            cmocka_unit_test(stored_completions_are_kept),
