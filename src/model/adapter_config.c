@@ -153,9 +153,10 @@ json_t *adapter_config_write(const struct adapter_meta *meta) {
 
 json_t *adapter_record_write(const struct adapter_meta *meta) {
     const struct model_hashes *h = &meta->hashes;
-    return json_pack("{s:s, s:{s:s, s:s, s:s}}", "base", meta->base_path ? meta->base_path : "",
-                     "hashes", "weights", h->weights, "tokenizer", h->tokenizer, "chat_template",
-                     h->chat_template);
+    return json_pack("{s:s, s:{s:s, s:s, s:s}, s:s*}", "base",
+                     meta->base_path ? meta->base_path : "", "hashes", "weights", h->weights,
+                     "tokenizer", h->tokenizer, "chat_template", h->chat_template, "dataset",
+                     meta->dataset);
 }
 
 /* --- files -------------------------------------------------------------------------------------

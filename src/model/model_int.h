@@ -77,6 +77,7 @@ struct adapter_meta {
     unsigned targets; /* bit per linear_kind */
     json_t *modules;  /* to write instead, where layers differ; borrowed; NULL: targets */
     const char *base_path;
+    const char *dataset; /* version that it was trained on, "support@3"; NULL: unknown */
     struct model_hashes hashes;
 };
 float adapter_scale(const struct adapter_meta *meta);          /* as struct adapter has it */

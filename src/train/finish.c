@@ -77,6 +77,7 @@ static int adapter_reads_back(const struct trainer *t, struct err *err) {
 int adapter_write(const struct trainer *t, const char *dir, const float *values, struct err *err) {
     const struct train_options *o = &t->job.o;
     struct adapter_meta meta = {.rank = o->rank,
+                                .dataset = o->dataset,
                                 .alpha = o->alpha,
                                 .dropout = o->dropout,
                                 .rslora = o->rslora,

@@ -43,10 +43,12 @@ void job_init(struct job *j, const struct train_options *o) {
     j->o.out = absolute(o->out);
     j->o.metrics = absolute(o->metrics);
     j->o.init = absolute(o->init);
+    j->o.dataset = o->dataset ? mem_strdup(o->dataset) : NULL;
 }
 
 void job_release(struct job *j) {
-    const char *owned[] = {j->o.base, j->o.data, j->o.valid, j->o.out, j->o.metrics, j->o.init};
+    const char *owned[] = {j->o.base,    j->o.data, j->o.valid,  j->o.out,
+                           j->o.metrics, j->o.init, j->o.dataset};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) mem_free((void *)owned[i]);
     *j = (struct job){0};
 }
@@ -304,6 +306,7 @@ static const struct field fields[] = {
     FIELD("valid", F_STR, o.valid),
     FIELD("metrics", F_STR, o.metrics),
     FIELD("init", F_STR, o.init),
+    FIELD("dataset", F_STR, o.dataset),
     FIELD("method", F_INT, o.method),
     FIELD("objective", F_INT, o.objective),
     FIELD("beta", F_DOUBLE, o.beta),

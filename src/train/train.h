@@ -27,6 +27,7 @@ enum train_schedule { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT };
 /* Zero or negative in a field marked (auto) means: choose from the data. */
 struct train_options {
     const char *base, *data, *valid, *out, *metrics, *init;
+    const char *dataset; /* the version that data is of, recorded with the adapter; may be NULL */
     enum train_method method;
     enum train_objective objective; /* of rows: pairs dpo, all others sft; else they must agree */
     double beta;                    /* (auto) of dpo, 0.1 */
