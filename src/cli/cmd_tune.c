@@ -1,9 +1,11 @@
 /* attune tune and attune resume. */
 #include "cli/cli.h"
 #include "cli/opts.h"
+#include "cli/data_versions.h"
 #include "cli/tune_view.h"
 
 #include "base/mem.h"
+#include "data/manifest.h"
 #include "model/model_names.h"
 #include "train/train.h"
 
@@ -57,19 +59,70 @@ static int finish(struct tune_view *view, const char *command, int rc,
     return result->interrupted ? 130 : 0;
 }
 
+/* --data that is no file but a dataset's name: its version's files, written once below the home. */
+struct version_files {
+    char *train, *valid;
+    struct arena mem;
+};
+
+static int version_written(struct catalog *c, const char *id, const char *dir, struct err *err) {
+    int64_t counts[SPLITS];
+    char *last = path_join(dir, "manifest.jsonl"); /* appears when the others are there */
+    int rc = file_exists(last) ? 0 : dir_remove_all(dir, err);
+    if (!rc && !file_exists(last)) rc = version_export(c, id, dir, counts, err);
+    mem_free(last);
+    return rc;
+}
+
+static int version_take(struct version_files *f, struct train_options *o, struct err *err) {
+    struct catalog *c = NULL;
+    struct dataset_version v;
+    char below[200], *dir = NULL;
+    arena_init(&f->mem, (size_t)256 << 20);
+    if (file_exists(o->data) || strchr(o->data, '/')) return 0;
+    int rc = catalog_open(NULL, &c, err);
+    if (!rc) rc = data_version_named(c, o->data, &f->mem, &v, err);
+    if (!rc) {
+        snprintf(below, sizeof below, "datasets/%s", v.id);
+        dir = catalog_path(c, below);
+        rc = version_written(c, v.id, dir, err);
+    } else if (rc == ERR_NOT_FOUND) {
+        err_set(err, rc, "\"%.200s\" is neither a file nor a dataset; see \"attune data show\"",
+                o->data);
+    }
+    if (!rc) {
+        o->data = f->train = path_join(dir, "train.jsonl");
+        f->valid = path_join(dir, "valid.jsonl");
+        if (!o->valid && o->holdout < 0 && file_exists(f->valid)) o->valid = f->valid;
+        o->dataset = v.id;
+    }
+    mem_free(dir);
+    catalog_close(c);
+    return rc;
+}
+
+static void version_release(struct version_files *f) {
+    mem_free(f->train);
+    mem_free(f->valid);
+    arena_release(&f->mem);
+}
+
 static int tune(struct train_options *o, const struct tune_words *w) {
     struct err err;
     struct tune_view view;
     struct train_result result = {0};
+    struct version_files files = {.train = NULL};
     char *path = NULL;
-    tune_view_init(&view, o->data, o->out);
+    int rc = version_take(&files, o, &err);
+    tune_view_init(&view, o->dataset ? o->dataset : o->data, o->out);
     struct train_events events = tune_view_events(&view);
-    int rc = words_parse(w, o, &err);
+    if (!rc) rc = words_parse(w, o, &err);
     if (!rc) rc = cli_model_path(w->base, &path, &err);
     o->base = path;
     cli_catch_interrupt();
     if (!rc) rc = train_run(o, &events, &cli_interrupted, &result, &err);
     int code = finish(&view, "tune", rc, &result, &err);
+    version_release(&files);
     mem_free(path);
     return code;
 }
@@ -85,7 +138,9 @@ int cmd_tune(int argc, char **argv) {
     struct opt list[] = {
         {"base", "MODEL", OPT_STR, &w.base, "directory, GGUF file or known name", 0, NULL},
         {"data", "FILE", OPT_STR, &o.data,
-         "JSONL: messages, prompt/completion, text or preference pairs", 0, NULL},
+         "JSONL: messages, prompt/completion, text or preference pairs; or a dataset, "
+         "NAME[@VERSION]",
+         0, NULL},
         {"valid", "FILE", OPT_STR, &o.valid, "rows to judge by instead of holding some out", 0,
          NULL},
         {"out", "DIR", OPT_STR, &o.out, "where the adapter goes", 0, NULL},
