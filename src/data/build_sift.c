@@ -60,6 +60,7 @@ static int write_sorted(struct build *b, struct err *err) {
         struct str content = record_content(b, r);
         rc = blob_writer_add(b->sorted, content.p, content.n + 1, err); /* with its line end */
     }
+    mem_pages_drop(b->scratch_map.p, b->scratch_map.n); /* duplicates need the memory */
     return rc;
 }
 
