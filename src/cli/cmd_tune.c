@@ -138,9 +138,7 @@ int cmd_tune(int argc, char **argv) {
     struct opt list[] = {
         {"base", "MODEL", OPT_STR, &w.base, "directory, GGUF file or known name", 0, NULL},
         {"data", "FILE", OPT_STR, &o.data,
-         "JSONL: messages, prompt/completion, text or preference pairs; or a dataset, "
-         "NAME[@VERSION]",
-         0, NULL},
+         "rows as JSONL, of any of the four kinds, or a dataset: NAME[@VERSION]", 0, NULL},
         {"valid", "FILE", OPT_STR, &o.valid, "rows to judge by instead of holding some out", 0,
          NULL},
         {"out", "DIR", OPT_STR, &o.out, "where the adapter goes", 0, NULL},
