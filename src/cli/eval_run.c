@@ -199,7 +199,7 @@ static int make_report(struct eval_run *r, struct err *err) {
                               .metric_count = r->metric_count,
                               .scores = r->scores,
                               .compare = r->o->compare};
-    return report_make(&in, &r->report, err);
+    return eval_report_make(&in, &r->report, err);
 }
 
 int eval_run(struct eval_run *r, const struct eval_options *o, struct err *err) {
@@ -216,7 +216,7 @@ void eval_run_release(struct eval_run *r) {
     for (int64_t i = 0; i < r->models; i++) outputs_release(&r->outputs[i], &r->cases);
     for (int64_t i = 0; i < r->models * r->metric_count; i++) mem_free(r->scores[i]);
     for (int64_t i = 0; i < r->metric_count; i++) grader_free(r->graders[i]);
-    report_release(&r->report);
+    eval_report_release(&r->report);
     cases_release(&r->cases);
     mem_free(r->errors);
     if (r->asked) answerers_close(&r->answerers);

@@ -288,7 +288,7 @@ json_t *eval_json(const struct eval_run *r) {
                               .metric_count = r->metric_count,
                               .scores = r->scores,
                               .compare = r->o->compare};
-    json_t *o = report_json(&r->report, &in), *changed = json_array(), *runs = json_array();
+    json_t *o = eval_report_json(&r->report, &in), *changed = json_array(), *runs = json_array();
     for (int64_t i = 0; i < r->report.pair_count; i++) {
         const struct report_pair *p = &r->report.pairs[i];
         json_array_append_new(changed,

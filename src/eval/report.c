@@ -38,7 +38,7 @@ static int pair_correct(struct report_pair *pairs, const struct report_input *in
     return rc;
 }
 
-int report_make(const struct report_input *in, struct report *ret, struct err *err) {
+int eval_report_make(const struct report_input *in, struct report *ret, struct err *err) {
     int64_t m = in->metric_count, k = in->model_count, n = in->cases->n;
     struct report r = {0};
     r.estimates = mem_zalloc((size_t)(m * k) + 1, sizeof *r.estimates);
@@ -62,13 +62,13 @@ int report_make(const struct report_input *in, struct report *ret, struct err *e
     for (int64_t i = 0; i < r.pair_count; i++)
         r.inconclusive = r.inconclusive || r.pairs[i].c.verdict == VERDICT_INCONCLUSIVE;
     if (rc)
-        report_release(&r);
+        eval_report_release(&r);
     else
         *ret = r;
     return rc;
 }
 
-void report_release(struct report *r) {
+void eval_report_release(struct report *r) {
     mem_free(r->estimates);
     mem_free(r->pairs);
     *r = (struct report){0};
@@ -79,7 +79,7 @@ static json_t *text(struct str s) {
     return v ? v : json_string("?");
 }
 
-json_t *report_json(const struct report *r, const struct report_input *in) {
+json_t *eval_report_json(const struct report *r, const struct report_input *in) {
     json_t *models = json_array(), *pairs = json_array();
     for (int64_t i = 0; i < in->model_count * in->metric_count; i++) {
         const struct estimate *e = &r->estimates[i];

@@ -29,9 +29,9 @@ struct report {
     bool inconclusive; /* any of the pairs */
 };
 
-int report_make(const struct report_input *in, struct report *ret, struct err *err);
-void report_release(struct report *r);
+int eval_report_make(const struct report_input *in, struct report *ret, struct err *err);
+void eval_report_release(struct report *r);
 /* {"models":[...],"pairs":[...]}; the caller owns it */
-json_t *report_json(const struct report *r, const struct report_input *in);
+json_t *eval_report_json(const struct report *r, const struct report_input *in);
 
 #endif

@@ -273,10 +273,10 @@ static void several_metrics_are_corrected(void **state) {
     struct comparison alone;
     if (compare_paired(&(struct paired){a, b, NULL, N}, &in.compare, &alone, &err)) fail();
     assert_int_equal(alone.verdict, VERDICT_BETTER);
-    if (report_make(&in, &r, &err)) fail_msg("%s", err.msg);
+    if (eval_report_make(&in, &r, &err)) fail_msg("%s", err.msg);
     assert_int_equal(r.pair_count, METRICS);
     assert_int_not_equal(r.pairs[0].c.verdict, VERDICT_BETTER);
-    report_release(&r);
+    eval_report_release(&r);
 }
 
 UNIT_TESTS(eval_grader, cmocka_unit_test(each_type_scores_as_it_says),
