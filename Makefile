@@ -86,11 +86,11 @@ UNIT_DEPS.weights := base weights
 UNIT_DEPS.text    := base text
 UNIT_DEPS.data    := base text store data
 UNIT_DEPS.model   := base num weights text model
-UNIT_DEPS.train   := base num weights text data model train
-UNIT_DEPS.infer   := base num weights text data model infer
+UNIT_DEPS.train   := base num weights text store data model train
+UNIT_DEPS.infer   := base num weights text store data model infer
 UNIT_DEPS.store   := base store
 UNIT_DEPS.registry := base num weights text store model registry
-UNIT_DEPS.eval    := base text data eval
+UNIT_DEPS.eval    := base text store data eval
 UNIT_DEPS.jobs    := base num weights text store data model train registry jobs
 UNIT_DEPS.api     := base num weights text store data model train infer registry jobs api
 $(BUILD)/unit-%: FORCE

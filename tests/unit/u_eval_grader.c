@@ -5,6 +5,7 @@
 #include "eval/expression.h"
 #include "eval/grader.h"
 #include "eval/report.h"
+#include "data/schema.h"
 #include "eval/score_json.h"
 
 #include <math.h>
@@ -113,7 +114,7 @@ static void what_cannot_be_graded_says_why(void **state) {
         {"{\"type\":\"label_model\"}", "{}", ERR_UNSUPPORTED, "needs a model"},
         {"{\"type\":\"text_similarity\",\"evaluation_metric\":\"cosine\"}", "{}", ERR_UNSUPPORTED,
          "embedding"},
-        {"{\"type\":\"json_schema\",\"schema\":{\"if\":true}}", "{}", ERR_UNSUPPORTED, "\"if\""},
+        {"{\"type\":\"json_schema\",\"schema\":3}", "{}", ERR_INVALID, "a JSON Schema"},
         {"{\"type\":\"multi\",\"graders\":{\"m\":{\"type\":\"multi\"}}}", "{}", ERR_INVALID,
          "do not nest"},
         {"{}", "{}", ERR_INVALID, "\"type\" is missing"},
@@ -185,21 +186,23 @@ static void schemas_judge_values(void **state) {
                 {"{\"a\":2,\"t\":\"\"}", false},
                 {"{\"a\":2,\"t\":[]}", true},
                 {"[]", false}};
-    json_t *s = parsed(schema);
-    struct err err;
-    if (schema_check(s, "schema", &err)) fail_msg("%s", err.msg);
+    json_t *text = parsed(schema);
+    struct schema *s = schema_new(text);
+    char why[SCHEMA_WHY_MAX];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_t *v = parsed(rows[i].value);
-        bool fits = false;
-        if (schema_fits(s, v, &fits, &err)) fail_msg("%s", err.msg);
-        if (fits != rows[i].fits) fail_msg("%s: %d", rows[i].value, fits);
+        enum schema_answer a = schema_check(s, v, why);
+        if (a != (rows[i].fits ? SCHEMA_VALID : SCHEMA_INVALID))
+            fail_msg("%s: %d, %s", rows[i].value, (int)a, why);
         json_decref(v);
     }
-    json_decref(s);
-    s = parsed("{\"anyOf\":[{\"$ref\":\"#\"},{\"$ref\":\"#\"}]}"); /* never ends by itself */
-    bool fits;
-    assert_int_equal(schema_fits(s, s, &fits, &err), ERR_LIMIT);
-    json_decref(s);
+    schema_free(s);
+    json_decref(text);
+    text = parsed("{\"anyOf\":[{\"$ref\":\"#\"},{\"$ref\":\"#\"}]}"); /* never ends by itself */
+    s = schema_new(text);
+    assert_int_equal(schema_check(s, text, why), SCHEMA_UNKNOWN);
+    schema_free(s);
+    json_decref(text);
 }
 
 static const char cases_text[] =
