@@ -95,6 +95,32 @@ static int print_events(struct catalog *c, const char *subject, const char *kind
     return 0;
 }
 
+/* --- versions --- */
+
+static int print_versions(struct catalog *c, bool json, struct err *err) {
+    struct arena mem;
+    struct version_list l = {0};
+    arena_init(&mem, MEM_MAX);
+    int rc = versions_list(c, &mem, &l, err);
+    for (size_t i = 0; !rc && i < l.count; i++) {
+        char when[TIME_SIZE];
+        time_text(l.list[i].created_at * 1000, when);
+        if (!json) {
+            printf("%.10s  %-12s %s\n", when, l.list[i].state, l.list[i].name);
+            continue;
+        }
+        json_t *record = NULL;
+        rc = json_read(str_of(l.list[i].record), "record", &record, err);
+        json_t *o = json_pack("{s:s, s:s, s:I, s:o}", "name", l.list[i].name, "state",
+                              l.list[i].state, "created_at", (json_int_t)l.list[i].created_at,
+                              "record", record ? record : json_null());
+        cli_print_json(o);
+        json_decref(o);
+    }
+    arena_release(&mem);
+    return rc;
+}
+
 /* --- the commands --- */
 
 static int answer_at(struct catalog *c, const char *alias, const char *at, bool json,
@@ -125,8 +151,10 @@ static int answer_at(struct catalog *c, const char *alias, const char *at, bool 
 
 int cmd_history(int argc, char **argv) {
     const char *at = NULL;
-    bool json = false;
-    struct opt opts[] = {{"at", "TIME", OPT_STR, &at,
+    bool json = false, versions = false;
+    struct opt opts[] = {{"versions", NULL, OPT_FLAG, &versions,
+                          "tuned models, their states and what they were made of", 0, NULL},
+                         {"at", "TIME", OPT_STR, &at,
                           "what the alias led to then: a date, date and time (UTC) or Unix seconds",
                           0, NULL},
                          {"json", NULL, OPT_FLAG, &json, "one JSON object a line", 0, NULL},
@@ -143,9 +171,12 @@ int cmd_history(int argc, char **argv) {
     if (code >= 0) return code;
     const char *alias = u.positional_count ? u.positional[0] : NULL;
     int rc = catalog_open(NULL, &c, &err);
-    if (!rc)
-        rc =
-            at ? answer_at(c, alias, at, json, &err) : print_events(c, alias, "route.", json, &err);
+    if (!rc && versions)
+        rc = print_versions(c, json, &err);
+    else if (!rc && at)
+        rc = answer_at(c, alias, at, json, &err);
+    else if (!rc)
+        rc = print_events(c, alias, "route.", json, &err);
     catalog_close(c);
     return rc ? cli_fail("history", &err) : 0;
 }

@@ -52,14 +52,6 @@ int findings_add(struct findings *f, const struct finding *one, struct err *err)
     return 0;
 }
 
-int findings_move(struct findings *a, struct findings *b, struct err *err) {
-    int rc = 0;
-    for (size_t i = 0; !rc && i < b->count; i++) rc = findings_add(a, &b->list[i], err);
-    b->count = 0;
-    arena_reset(&b->details);
-    return rc;
-}
-
 static int order_of(int64_t a, int64_t b) { return (a > b) - (a < b); }
 
 static int by_row(const void *va, const void *vb) {

@@ -85,8 +85,6 @@ struct findings *findings_new(void);
 void findings_free(struct findings *f);
 /* ERR_LIMIT where more memory would be taken than findings may (256 MiB). */
 int findings_add(struct findings *f, const struct finding *one, struct err *err);
-/* All of b at the end of a; b is empty afterwards. */
-int findings_move(struct findings *a, struct findings *b, struct err *err);
 /* By row, then kind, message, start, twin: the same order however they were found. */
 void findings_sort(struct findings *f);
 size_t findings_count(const struct findings *f);

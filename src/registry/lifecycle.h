@@ -14,11 +14,10 @@
  * "evaluating". Base models have none: ret->name NULL. */
 int lifecycle_version(struct catalog *c, const char *model, const struct audit_cause *cause,
                       struct arena *mem, struct version *ret, struct err *err);
-/* The files of a model are still those of its record. ERR_CORRUPT names the one that is not. */
-int lifecycle_verify(struct catalog *c, const char *model, struct err *err);
 
-/* The alias leads to the model (no alias itself) from now on; its files are verified before.
- * ERR_CONFLICT where the alias is the name of a model. */
+/* The alias leads to the model (no alias itself) from now on; its files are held against its record
+ * before: ERR_CORRUPT names one that changed. ERR_CONFLICT where the alias is the name of a model.
+ */
 int lifecycle_promote(struct catalog *c, const char *alias, const char *model,
                       const struct audit_cause *cause, struct err *err);
 /* What the alias led to before: promotions undo each other like a stack. NULL: nothing. */
