@@ -49,7 +49,8 @@ int cmd_eval(int argc, char **argv) {
     struct given given = {0};
     struct opt list[] = {
         {"data", "CASES", OPT_STR, &o.data,
-         "rows with \"id\"; the last assistant message is the expected answer", 0, NULL},
+         "rows with \"id\" (else their numbers); the last assistant message is the expected answer",
+         0, NULL},
         {"outputs", "A=FILE,B=FILE", OPT_STR, &o.outputs,
          "answers given beforehand: {\"id\",\"output\"} or {\"id\",\"score\"} a line", 0, NULL},
         {"models", "A,B", OPT_STR, &o.models,

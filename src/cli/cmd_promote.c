@@ -249,6 +249,11 @@ static int run(struct promotion *p, struct err *err) {
                      "the gate needs cases: --data CASES, or \"data\" in %s's policy "
                      "(docs/promotion.md)",
                      p->alias);
+    if (!rc && p->incumbent_is_base && !p->candidate.adapter)
+        rc = err_set(err, ERR_CONFLICT,
+                     "\"%s\" leads nowhere yet and %s is a base model, so there is nothing to "
+                     "compare it with; begin with: attune route set %s %s",
+                     p->alias, p->candidate.id, p->alias, p->candidate.id);
     if (!rc && strcmp(p->incumbent, p->candidate.id) == 0)
         rc = err_set(err, ERR_CONFLICT, "\"%s\" leads to %s already", p->alias, p->candidate.id);
     if (rc) return rc;
