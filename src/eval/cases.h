@@ -2,7 +2,8 @@
  * name file and line.
  *
  *   cases    a row with "id" (else its number, from 1) and an expected answer: chat rows' last
- *            assistant message, else "completion" or "expected". What graders see as item is the row with "expected"
+ *            assistant message, else "completion" or "expected". What graders see as item
+ *            is the row with "expected"
  *   outputs  {"id","output"} or {"id","score"}: null is missing, and so is an id that is not there
  *
  * Read once, then only looked at by any number of threads. */
