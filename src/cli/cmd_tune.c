@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/opts.h"
 #include "cli/data_versions.h"
+#include "cli/tune_compare.h"
 #include "cli/tune_view.h"
 
 #include "base/mem.h"
@@ -12,8 +13,11 @@
 #include <float.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-struct tune_words { /* options that are words, before they are understood */
+struct tune_words {
+    int64_t compare;
+    /* rows; -1: not given */ /* options that are words, before they are understood */
     const char *method, *objective, *schedule, *targets, *dtype, *base, *keep;
     bool shuffle;
 };
@@ -107,6 +111,17 @@ static void version_release(struct version_files *f) {
     arena_release(&f->mem);
 }
 
+/* A person sees at once whether it was worth it; a script asks for it with --compare. */
+static int compare_after(const struct tune_words *w, const struct train_options *o) {
+    struct err err;
+    int64_t rows = w->compare >= 0                  ? w->compare
+                   : cli_is_terminal(STDOUT_FILENO) ? TUNE_COMPARE_ROWS
+                                                    : 0;
+    if (!rows || o->method != TRAIN_LORA) return 0;
+    int rc = tune_compare(w->base, o->out, rows, o->threads, &err);
+    return rc ? cli_fail("tune", &err) : 0;
+}
+
 static int tune(struct train_options *o, const struct tune_words *w) {
     struct err err;
     struct tune_view view;
@@ -122,6 +137,7 @@ static int tune(struct train_options *o, const struct tune_words *w) {
     cli_catch_interrupt();
     if (!rc) rc = train_run(o, &events, &cli_interrupted, &result, &err);
     int code = finish(&view, "tune", rc, &result, &err);
+    if (!code) code = compare_after(w, o);
     version_release(&files);
     mem_free(path);
     return code;
@@ -134,13 +150,13 @@ int cmd_tune(int argc, char **argv) {
                               .clip = -1,
                               .holdout = -1,
                               .seed = 42};
-    struct tune_words w = {.method = "lora", .schedule = "cosine", .keep = "best", .shuffle = true};
+    struct tune_words w = {
+        .method = "lora", .schedule = "cosine", .keep = "best", .shuffle = true, .compare = -1};
     struct opt list[] = {
         {"base", "MODEL", OPT_STR, &w.base, "directory, GGUF file or known name", 0, NULL},
         {"data", "FILE", OPT_STR, &o.data,
          "rows as JSONL, of any of the four kinds, or a dataset: NAME[@VERSION]", 0, NULL},
-        {"valid", "FILE", OPT_STR, &o.valid, "rows to judge by instead of holding some out", 0,
-         NULL},
+        {"valid", "FILE", OPT_STR, &o.valid, "rows to judge by; none are held out", 0, NULL},
         {"out", "DIR", OPT_STR, &o.out, "where the adapter goes", 0, NULL},
         {"metrics", "FILE", OPT_STR, &o.metrics,
          "a JSON line for each step (default: DIR/metrics.jsonl)", 0, NULL},
@@ -150,8 +166,7 @@ int cmd_tune(int argc, char **argv) {
         {"beta", "X", OPT_DOUBLE, &o.beta, "of dpo (default: 0.1)", DBL_MIN, NULL},
         {"from-scratch", NULL, OPT_FLAG, &o.from_scratch,
          "with --method full: random weights first", 0, NULL},
-        {"rank", "R", OPT_I64, &o.rank, "of the adapter (default: from the number of rows)", 1,
-         NULL},
+        {"rank", "R", OPT_I64, &o.rank, "of the adapter (default: from the rows)", 1, NULL},
         {"alpha", "A", OPT_DOUBLE, &o.alpha, "default: twice a given rank", DBL_MIN, NULL},
         {"rslora", NULL, OPT_FLAG, &o.rslora, "scale by alpha/sqrt(rank)", 0, NULL},
         {"dropout", "P", OPT_DOUBLE, &o.dropout, "default: 0", 0, NULL},
@@ -178,6 +193,8 @@ int cmd_tune(int argc, char **argv) {
         {"seed", "S", OPT_U64, &o.seed, "default: 42", 0, NULL},
         {"dtype", "f32|bf16", OPT_STR, &w.dtype, "arithmetic (default: the machine's best)", 0,
          NULL},
+        {"compare", "N", OPT_I64, &w.compare,
+         "at the end, on N held-out rows (default: 30 on a terminal, else 0)", 0, NULL},
         {"threads", "N", OPT_INT, &o.threads, "default: all cores; does not change the result", 1,
          NULL},
         {"checkpoint-seconds", "X", OPT_DOUBLE, &o.checkpoint_seconds,

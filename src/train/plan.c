@@ -236,6 +236,16 @@ static int write_found(struct file_writer *w, const char *file, const struct row
     return rc;
 }
 
+/* numbers of the rows of the data that are held out; of a --valid file all are */
+static void add_held_out(const struct trainer *t, struct buf *b) {
+    if (t->job.o.valid) return;
+    buf_z(b, ",\"held_out_rows\":[");
+    for (int64_t i = 0; i < t->split.valid_count; i++)
+        buf_printf(b, "%s%lld", i ? "," : "",
+                   (long long)dataset_row(&t->data, t->split.valid[i])->number);
+    buf_byte(b, ']');
+}
+
 static int write_plan(const struct trainer *t, struct file_writer *w, struct err *err) {
     const struct train_plan *p = &t->plan;
     const char *separator = "";
@@ -243,9 +253,11 @@ static int write_plan(const struct trainer *t, struct file_writer *w, struct err
     buf_init(&b, (size_t)1 << 16);
     buf_printf(&b,
                "{\"rows\":%lld,\"held_out\":%lld,\"tokens\":%lld,\"trained_tokens\":%lld,"
-               "\"steps\":%lld,\"peak_bytes\":%zu,\"seconds\":%.9g,\n\"found\":[",
+               "\"steps\":%lld,\"peak_bytes\":%zu,\"seconds\":%.9g",
                (long long)p->rows, (long long)p->held_out, (long long)p->tokens,
                (long long)p->trained_tokens, (long long)p->steps, p->peak_bytes, p->seconds);
+    add_held_out(t, &b);
+    buf_z(&b, ",\n\"found\":[");
     int rc = write_buf(w, &b, err);
     if (!rc) rc = write_found(w, t->job.o.data, p->found, &separator, err);
     if (!rc && t->job.o.valid) rc = write_found(w, t->job.o.valid, p->valid_found, &separator, err);
