@@ -49,10 +49,12 @@ all: $(BUILD)/attune
 # Kernels are compiled for their instruction set alone and chosen at run time.
 X86 := $(filter x86_64 amd64,$(shell uname -m))
 ifneq ($(X86),)
-$(BUILD)/src/num/%_avx2.o:       ISA := -O3 -mavx2 -mfma -mf16c
-$(BUILD)/src/num/%_avx512.o:     ISA := -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
-$(BUILD)/src/num/%_avx512bf16.o: ISA := -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16
-$(BUILD)/src/num/%_amx.o:        ISA := -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mamx-tile -mamx-bf16
+# Sanitized kernels at -O3 take minutes to compile and are not what is timed.
+KERNEL_OPT := $(if $(filter asan tsan fuzz cov,$(MODE)),-O1,-O3)
+$(BUILD)/src/num/%_avx2.o:       ISA := $(KERNEL_OPT) -mavx2 -mfma -mf16c
+$(BUILD)/src/num/%_avx512.o:     ISA := $(KERNEL_OPT) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
+$(BUILD)/src/num/%_avx512bf16.o: ISA := $(KERNEL_OPT) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16
+$(BUILD)/src/num/%_amx.o:        ISA := $(KERNEL_OPT) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mamx-tile -mamx-bf16
 endif
 # -Wconversion everywhere but in the maths, where casts between index and float would bury the code
 $(BUILD)/src/%.o: CONV = $(if $(filter src/num/%,$<),,-Wconversion)
