@@ -93,8 +93,8 @@ UNIT_DEPS.infer   := base num weights text store data model infer
 UNIT_DEPS.store   := base store
 UNIT_DEPS.registry := base num weights text store model registry
 UNIT_DEPS.eval    := base text store data eval
-UNIT_DEPS.jobs    := base num weights text store data model train registry jobs
-UNIT_DEPS.api     := base num weights text store data model train infer registry jobs api
+UNIT_DEPS.jobs    := base num weights text store data model train eval registry jobs
+UNIT_DEPS.api     := base num weights text store data model train infer eval registry jobs api
 $(BUILD)/unit-%: FORCE
 	@$(MAKE) --no-print-directory MODULES="$(UNIT_DEPS.$*)" UNIT="$(wildcard tests/unit/u_main.c tests/unit/u_$*.c tests/unit/u_$*_*.c)" $(BUILD)/unit-$*.bin
 $(BUILD)/unit-%.bin: $(LIB_OBJ) $(UNIT:%.c=$(BUILD)/%.o)

@@ -13,6 +13,7 @@ struct supervisor;
 struct engine;
 struct grammar_cache;
 struct batch_runner;
+struct canary_watch;
 struct api {
     struct catalog *catalog;
     struct metrics *metrics;
@@ -20,6 +21,7 @@ struct api {
     struct engine *engine;
     struct grammar_cache *grammars;
     struct batch_runner *batches;
+    struct canary_watch *canaries; /* told how requests of split aliases ended; NULL: nobody is */
     const char *path_name;     /* of the kernels */
     const char *default_model; /* answers for names nobody knows; NULL: they are errors */
     int64_t file_max;          /* bytes of one file */

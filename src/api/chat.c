@@ -237,8 +237,35 @@ static void note(const struct chat *c) {
     int64_t out = 0;
     for (int64_t i = 0; i < c->answers.count; i++)
         out += c->answers.list[i].choice.completion_tokens;
-    snprintf(c->req->note, sizeof c->req->note, "model=%.100s in=%lld out=%lld", c->g.name,
-             (long long)c->answers.list[0].choice.prompt_tokens, (long long)out);
+    generation_log(&c->g, c->req, c->answers.list[0].choice.prompt_tokens, out);
+}
+
+/* Constrained answers can still be cut off in the middle. */
+static bool is_json(struct str text) {
+    struct err none;
+    json_t *v = NULL;
+    int rc = json_read(text, "answer", &v, &none);
+    json_decref(v);
+    return rc == 0;
+}
+
+static bool wrong_format(const struct chat *c, const struct answer *a) {
+    for (size_t i = 0; i < a->call_count; i++)
+        if (!is_json(buf_view(&a->calls[i].arguments))) return true;
+    if (a->call_count) return false;
+    if (uses_tools(c) && c->r.tool_choice != TOOLS_AUTO) return true;
+    return c->r.response != RESPONSE_TEXT && !is_json(buf_view(&a->content));
+}
+
+static void note_outcome(struct chat *c) {
+    bool asked = uses_tools(c) || c->r.response != RESPONSE_TEXT, none = !c->r.sampling.max_tokens;
+    struct generation_outcome o = {.wrong_format = asked && !none ? 0 : -1, .empty = none ? -1 : 0};
+    for (int64_t i = 0; i < c->answers.count && !none; i++) {
+        const struct answer *a = &c->answers.list[i];
+        if (asked && wrong_format(c, a)) o.wrong_format = 1;
+        if (!a->call_count && generation_refused(buf_view(&a->content))) o.empty = 1;
+    }
+    generation_note(&c->g, &o);
 }
 
 static int store(const struct chat *c, const json_t *answer, struct err *err) {
@@ -263,8 +290,9 @@ static int store(const struct chat *c, const json_t *answer, struct err *err) {
     return rc;
 }
 
-static int finish(const struct chat *c, json_t **ret, struct err *err) {
+static int finish(struct chat *c, json_t **ret, struct err *err) {
     note(c);
+    note_outcome(c);
     *ret = answers_object(&c->answers);
     int rc = store(c, *ret, err);
     if (rc) json_decref(*ret);
@@ -284,6 +312,7 @@ static enum http_next chunks_next(void *ctx, int wait_ms, struct buf *out) {
     if (!rc) answers_chunks(&c->answers, c->r.sampling.include_usage, out);
     if (!rc && done) rc = finish(c, &object, &err);
     if (rc) {
+        generation_failed(&c->g, rc);
         sse_data(out, http_error_object(err_http_status(rc), NULL, NULL, err.msg));
         return HTTP_END;
     }
@@ -302,6 +331,7 @@ static enum http_next object_next(void *ctx, int wait_ms, struct buf *out) {
     int rc = pump(c, wait_ms, &done, &err);
     if (!rc && !done) return HTTP_WAIT;
     if (!rc) rc = finish(c, &object, &err);
+    if (rc) generation_failed(&c->g, rc);
     if (rc) object = http_error_object(err_http_status(rc), NULL, NULL, err.msg);
     json_write(object, out);
     json_decref(object);
@@ -346,6 +376,7 @@ static int chat_create(struct http_request *req, struct http_response *res, stru
         return http_stream(
             res, &(struct http_stream){.next = chunks_next, .close = chat_close, .ctx = c});
     if (!rc) rc = answer_object(c, res, err);
+    if (rc) generation_failed(&c->g, rc);
     if (!res->stream.next) chat_close(c, true);
     return rc;
 }

@@ -260,7 +260,7 @@ static json_t *choice_value(struct completion *c, struct line *l, int64_t index,
     return v;
 }
 
-static json_t *usage_value(const struct completion *c) {
+static json_t *usage_value(struct completion *c) {
     json_t *v = json_object();
     int64_t in = 0, out = 0;
     for (int64_t i = 0; i < c->prompt_count; i++) in += c->prompts[i].ids.n;
@@ -268,9 +268,19 @@ static json_t *usage_value(const struct completion *c) {
     json_object_set_new(v, "prompt_tokens", json_integer(in));
     json_object_set_new(v, "completion_tokens", json_integer(out));
     json_object_set_new(v, "total_tokens", json_integer(in + out));
-    snprintf(c->req->note, sizeof c->req->note, "model=%.100s in=%lld out=%lld", c->g.name,
-             (long long)in, (long long)out);
+    generation_log(&c->g, c->req, in, out);
     return v;
+}
+
+static void note_outcome(struct completion *c) {
+    bool none = c->s.max_tokens == 0;
+    struct generation_outcome o = {.wrong_format = -1, .empty = none ? -1 : 0};
+    for (int64_t i = 0; !none && i < c->set.opened; i++) {
+        const struct line *l = &c->lines[i];
+        size_t prompt = c->echo ? c->prompts[i / c->best_of].text.n : 0;
+        if (generation_refused(str_from(buf_view(&l->text), prompt))) o.empty = 1;
+    }
+    generation_note(&c->g, &o);
 }
 
 /* choices is taken over */
@@ -299,6 +309,7 @@ static double quality(const struct line *l) {
 
 static json_t *result(struct completion *c) {
     json_t *choices = json_array();
+    note_outcome(c);
     for (int64_t p = 0; p < c->prompt_count; p++) {
         struct line *of = &c->lines[p * c->best_of];
         bool used[BEST_MAX + 128] = {false};
@@ -340,11 +351,13 @@ static enum http_next chunks_next(void *ctx, int wait_ms, struct buf *out) {
     size_t before = out->n;
     int rc = pump(c, wait_ms, &done, &err);
     if (rc) {
+        generation_failed(&c->g, rc);
         sse_data(out, http_error_object(err_http_status(rc), NULL, NULL, err.msg));
         return HTTP_END;
     }
     chunks(c, out);
     if (!done) return out->n > before ? HTTP_MORE : HTTP_WAIT;
+    note_outcome(c);
     json_t *usage = usage_value(c), *last = object_value(c, json_array());
     json_object_set_new(last, "usage", usage);
     if (c->s.include_usage)
@@ -361,6 +374,7 @@ static enum http_next object_next(void *ctx, int wait_ms, struct buf *out) {
     bool done = false;
     int rc = pump(c, wait_ms, &done, &err);
     if (!rc && !done) return HTTP_WAIT;
+    if (rc) generation_failed(&c->g, rc);
     json_t *v = rc ? http_error_object(err_http_status(rc), NULL, NULL, err.msg) : result(c);
     json_write(v, out);
     json_decref(v);
@@ -411,6 +425,7 @@ static int completion_create(struct http_request *req, struct http_response *res
         return http_stream(
             res, &(struct http_stream){.next = chunks_next, .close = completion_close, .ctx = c});
     if (!rc) rc = answer_object(c, res, err);
+    if (rc) generation_failed(&c->g, rc);
     if (!res->stream.next) completion_close(c, true);
     return rc;
 }

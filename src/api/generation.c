@@ -1,13 +1,15 @@
 #include "api/generation.h"
 
 #include "api/grammar_cache.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "infer/grammar_filter.h"
-#include "registry/names.h"
+#include "jobs/canary_watch.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #define PROMPT_MAX ((size_t)64 << 20)
@@ -25,28 +27,102 @@ static void fingerprint(struct generation *g) {
     buf_release(&b);
 }
 
+static struct router_who who_asks(const struct http_request *req) {
+    struct str user = json_str(json_object_get(req->json, "safety_identifier"));
+    if (!user.n) user = json_str(json_object_get(req->json, "user"));
+    bool batch = strcmp(req->key, "batch") == 0; /* no key: lines of all users' batches */
+    return (struct router_who){.user = user, .key = batch ? "" : req->key, .request = req->id};
+}
+
+static const char *side_of(const struct routed *r) {
+    return !r->run ? "" : r->canary ? " canary" : " baseline";
+}
+
+static int resolve(struct generation *g, struct http_request *req, struct str name,
+                   struct err *err) {
+    struct router_who who = who_asks(req);
+    const char *z = arena_strndup(req->arena, name.p, name.n);
+    int rc = z && strlen(z) == name.n
+                 ? router_resolve(g->api->catalog, z, &who, req->arena, &g->routed, err)
+                 : ERR_NOT_FOUND;
+    if (rc == ERR_NOT_FOUND && g->api->default_model)
+        rc = router_resolve(g->api->catalog, g->api->default_model, &who, req->arena, &g->routed,
+                            err);
+    return rc;
+}
+
+static void tell_route(const struct generation *g, struct http_request *req,
+                       struct http_response *res) {
+    char text[NAME_SIZE + 20];
+    if (!g->routed.alias) return;
+    snprintf(text, sizeof text, "%s%s", g->routed.alias, side_of(&g->routed));
+    http_header_add(req, res, "x-attune-route", str_of(text));
+}
+
 int generation_model(struct generation *g, struct http_request *req, struct str name,
                      struct http_response *res, struct err *err) {
-    struct named_model found;
-    *g = (struct generation){.api = api_of(req)};
-    const char *z = arena_strndup(req->arena, name.p, name.n);
-    int rc = z && strlen(z) == name.n ? names_resolve(g->api->catalog, z, req->arena, &found, err)
-                                      : ERR_NOT_FOUND;
-    if (rc == ERR_NOT_FOUND && g->api->default_model)
-        rc = names_resolve(g->api->catalog, g->api->default_model, req->arena, &found, err);
+    *g = (struct generation){.api = api_of(req), .begun_ns = clock_ns()};
+    int rc = resolve(g, req, name, err);
+    if (rc && g->routed.run) generation_failed(g, ERR_INTERNAL); /* the candidate is gone */
     if (rc == ERR_NOT_FOUND)
         return http_error(res, 404, "model_not_found", "model",
                           "The model `%.*s` does not exist or you do not have access to it.",
                           (int)(name.n < 100 ? name.n : 100), name.p);
-    if (!rc) rc = engine_model_acquire(g->api->engine, found.path, &g->model, err);
     if (rc) return rc;
-    g->name = found.id;
-    g->path = found.path;
-    g->adapter = found.adapter;
+    const struct named_model *found = &g->routed.model;
+    g->name = found->id;
+    generation_log(g, req, 0, 0);
+    tell_route(g, req, res);
+    rc = engine_model_acquire(g->api->engine, found->path, &g->model, err);
+    if (rc) return rc;
+    g->path = found->path;
+    g->adapter = found->adapter;
     g->context = model_config(g->model)->max_position;
     g->owner = req->key[0] ? hash_bytes(req->key, strlen(req->key)) : 0;
     fingerprint(g);
     return 0;
+}
+
+/* --- how it ended --- */
+
+void generation_note(struct generation *g, const struct generation_outcome *o) {
+    const struct routed *r = &g->routed;
+    if (!r->run || g->noted) return;
+    g->noted = true;
+    struct canary_event e = {.canary = r->canary,
+                             .sticks = r->sticks,
+                             .unit = r->unit,
+                             .share = r->share,
+                             .bad = {[CANARY_ERRORS] = o->failed,
+                                     [CANARY_FORMAT] = o->failed ? -1 : o->wrong_format,
+                                     [CANARY_EMPTY] = o->failed ? -1 : o->empty},
+                             .seconds = (double)(clock_ns() - g->begun_ns) * 1e-9};
+    canary_watch_note(g->api->canaries, r->run, &e);
+}
+
+void generation_failed(struct generation *g, int rc) {
+    bool ours = rc < 0 && rc != ERR_CANCELLED && rc != ERR_BUSY && rc != ERR_INVALID;
+    if (ours) generation_note(g, &(struct generation_outcome){.failed = true});
+}
+
+bool generation_refused(struct str text) {
+    static const char *const words[] = {"i'm sorry",    "i am sorry", "sorry, ",     "i cannot ",
+                                        "i can't ",     "as an ai",   "i'm unable ", "i am unable ",
+                                        "i'm not able", "i apologize"};
+    while (text.n && (unsigned char)text.p[0] <= ' ') text = str_from(text, 1);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (text.n >= strlen(words[i]) && strncasecmp(text.p, words[i], strlen(words[i])) == 0)
+            return true;
+    return text.n == 0;
+}
+
+void generation_log(const struct generation *g, struct http_request *req, int64_t in, int64_t out) {
+    char route[NAME_SIZE + 20] = "";
+    if (g->routed.alias)
+        snprintf(route, sizeof route, " route=%.50s%s%.10s", g->routed.alias,
+                 g->routed.run ? "/" : "", g->routed.run ? side_of(&g->routed) + 1 : "");
+    snprintf(req->note, sizeof req->note, "model=%.80s%.70s in=%lld out=%lld", g->name, route,
+             (long long)in, (long long)out);
 }
 
 void generation_release(struct generation *g) {

@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "api/chat_request.h"
 #include "infer/engine.h"
+#include "registry/router.h"
 #include "text/grammar.h"
 
 #define CONTENT_MAX ((size_t)64 << 20) /* bytes of one answer */
@@ -18,12 +19,28 @@ struct generation {
     struct token_list prompt;
     int64_t context; /* tokens of prompt and answer together */
     uint64_t owner;
+    struct routed routed;
+    int64_t begun_ns;
+    bool noted;
 };
 
 /* Looks the name up and loads the model where it is not loaded. Answers 404 model_not_found. */
 int generation_model(struct generation *g, struct http_request *req, struct str name,
                      struct http_response *res, struct err *err);
 void generation_release(struct generation *g);
+
+/* How the request ended, once, for the canary that it may have been part of. Answers that are the
+ * client's fault (or a full queue's) are not noted. */
+struct generation_outcome {
+    bool failed;
+    signed char wrong_format, empty; /* 1, 0; -1: cannot be said */
+};
+void generation_note(struct generation *g, const struct generation_outcome *o);
+void generation_failed(struct generation *g, int rc); /* an ERR_ code */
+/* No text, or words of refusal at its beginning. */
+bool generation_refused(struct str text);
+/* "model=... route=... in=... out=..." for the log's line */
+void generation_log(const struct generation *g, struct http_request *req, int64_t in, int64_t out);
 
 /* The conversation in vars through the model's template; replaces the prompt. */
 int generation_prompt_chat(struct generation *g, const json_t *vars, struct err *err);

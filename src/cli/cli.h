@@ -25,6 +25,7 @@
     X(key, "make, list and revoke the keys of the server")                                         \
     X(webhook, "addresses that are told when a job ends")                                          \
     X(route, "names that stand for models")                                                        \
+    X(canary, "a share of requests for a new model, more step by step, or back")                  \
     X(promote, "the gate: an alias leads to a model that is better than what is live")             \
     X(schedule, "retraining at given times")                                                       \
     X(rollback, "an alias leads again to what it led to before")                                   \

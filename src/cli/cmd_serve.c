@@ -9,6 +9,7 @@
 #include "api/log.h"
 #include "api/metrics.h"
 #include "api/webhooks.h"
+#include "jobs/canary_watch.h"
 #include "jobs/supervisor.h"
 #include "jobs/timer.h"
 #include "store/blobs.h"
@@ -126,7 +127,9 @@ static int start(struct serving *s, struct err *err) {
     h->user = &s->api;
     atomic_store(&s->api.ready, 1);
     struct supervisor_options jobs = {.threads = s->config.job_threads, .log = on_note};
-    rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
+    rc = canary_watch_start(s->api.catalog, &(struct canary_watch_options){.log = on_note},
+                            &s->api.canaries, err);
+    if (!rc) rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
     if (!rc) rc = http_server_open(h, tables, &s->http, err);
     if (!rc) rc = batch_runner_start(&s->api, on_note, &s->api.batches, err);
     if (!rc) rc = webhook_sender_start(s->api.catalog, &s->webhooks, err);
@@ -194,6 +197,7 @@ int cmd_serve(int argc, char **argv) {
     }
     if (s.api.supervisor) supervisor_stop(s.api.supervisor);
     timer_stop(s.timer);
+    canary_watch_stop(s.api.canaries);
     webhook_sender_stop(s.webhooks);
     keeper_stop(s.keeper);
     grammar_cache_free(s.api.grammars);

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "store/routes.h"
+#include "store/splits.h"
 #include "store/tuned.h"
 #include "weights/models.h"
 
@@ -207,6 +208,7 @@ static int refuse_in_use(struct catalog *c, const char *name, struct arena *mem,
             rc = err_set(err, ERR_CONFLICT,
                          "the alias \"%.100s\" leads to \"%.100s\"; move or remove it first",
                          l.list[i].name, name);
+    if (!rc) rc = splits_refuse_candidate(c, name, err);
     return rc;
 }
 

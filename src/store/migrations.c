@@ -121,5 +121,19 @@ static const char datasets[] =
     "correction TEXT, comment TEXT) STRICT;"
     "CREATE INDEX feedback_completion ON feedback(completion);";
 
-const char *const store_migrations[] = {first, lifecycle, datasets};
+static const char traffic[] =
+    "CREATE TABLE split(" ROW "created_at INTEGER NOT NULL, run TEXT NOT NULL, "
+    "candidate TEXT NOT NULL, salt TEXT NOT NULL, sticky TEXT NOT NULL, share REAL NOT NULL) "
+    "STRICT;"
+    "CREATE TABLE canary(" ROW "created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, "
+    "alias TEXT NOT NULL, baseline TEXT NOT NULL, candidate TEXT NOT NULL, state TEXT NOT NULL, "
+    "plan TEXT NOT NULL, reached TEXT NOT NULL, why TEXT) STRICT;"
+    "CREATE UNIQUE INDEX canary_running ON canary(alias) WHERE state = 'running';"
+    "CREATE INDEX canary_alias ON canary(alias);"
+    "CREATE TABLE canary_unit(run TEXT NOT NULL, unit INTEGER NOT NULL, seen INTEGER NOT NULL, "
+    "PRIMARY KEY(run, unit)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE fallback(alias TEXT NOT NULL, place INTEGER NOT NULL, model TEXT NOT NULL, "
+    "PRIMARY KEY(alias, place)) STRICT, WITHOUT ROWID;";
+
+const char *const store_migrations[] = {first, lifecycle, datasets, traffic};
 const int store_migration_count = sizeof store_migrations / sizeof *store_migrations;

@@ -31,6 +31,7 @@ int routes_move(struct catalog *c, const char *name, const char *target, bool ba
     arena_init(&mem, 1 << 16);
     int rc = table_get(&c->writer, &routes, name, &mem, &old, err);
     if (rc == ERR_NOT_FOUND && target) rc = 0;
+    if (!rc) rc = splits_alias_moves(c, name, cause, err);
     if (!rc) rc = write_target(c, name, target, err);
     if (!rc) {
         json_t *data = json_object();

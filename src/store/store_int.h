@@ -133,6 +133,13 @@ int audit_append(struct catalog *c, const char *kind, const char *subject, const
 int routes_move(struct catalog *c, const char *name, const char *target, bool back,
                 const struct audit_cause *cause, struct err *err);
 
+/* In the transaction that moves an alias: a canary of it that runs ends, "stopped". */
+int splits_alias_moves(struct catalog *c, const char *alias, const struct audit_cause *cause,
+                       struct err *err);
+/* versions_promote inside a transaction */
+int versions_promote_in(struct catalog *c, const char *alias, const char *target, bool back,
+                        const struct audit_cause *cause, struct arena *mem, struct err *err);
+
 struct route;
 int routes_get_in(struct db *db, const char *name, struct arena *mem, struct route *ret,
                   struct err *err);

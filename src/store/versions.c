@@ -124,8 +124,8 @@ static int retire(struct catalog *c, const char *name, const struct audit_cause 
     return rc;
 }
 
-static int promote_in(struct catalog *c, const char *alias, const char *target, bool back,
-                      const struct audit_cause *cause, struct arena *mem, struct err *err) {
+int versions_promote_in(struct catalog *c, const char *alias, const char *target, bool back,
+                        const struct audit_cause *cause, struct arena *mem, struct err *err) {
     struct route old = {0};
     int rc = routes_get_in(&c->writer, alias, mem, &old, err);
     if (rc == ERR_NOT_FOUND) rc = 0;
@@ -140,7 +140,8 @@ int versions_promote(struct catalog *c, const char *alias, const char *target, b
     struct arena mem;
     arena_init(&mem, MEM_MAX);
     int rc = store_write_begin(c, err);
-    if (!rc) rc = store_write_end(c, promote_in(c, alias, target, back, cause, &mem, err), err);
+    if (!rc)
+        rc = store_write_end(c, versions_promote_in(c, alias, target, back, cause, &mem, err), err);
     arena_release(&mem);
     return rc;
 }
