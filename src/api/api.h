@@ -14,6 +14,7 @@ struct engine;
 struct grammar_cache;
 struct batch_runner;
 struct canary_watch;
+struct breakers;
 struct api {
     struct catalog *catalog;
     struct metrics *metrics;
@@ -22,6 +23,7 @@ struct api {
     struct grammar_cache *grammars;
     struct batch_runner *batches;
     struct canary_watch *canaries; /* told how requests of split aliases ended; NULL: nobody is */
+    struct breakers *breakers;     /* of models that have a fallback; NULL: none */
     const char *path_name;     /* of the kernels */
     const char *default_model; /* answers for names nobody knows; NULL: they are errors */
     int64_t file_max;          /* bytes of one file */

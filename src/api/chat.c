@@ -365,9 +365,13 @@ static int prepare(struct chat *c, struct http_response *res, struct err *err) {
     return rc == ERR_BUSY ? generation_busy(c->req, res) : rc;
 }
 
-static int chat_create(struct http_request *req, struct http_response *res, struct err *err) {
+/* *ret_next: the attempt to begin again with, -1: none */
+static int try_once(struct http_request *req, int attempt, int *ret_next, struct http_response *res,
+                    struct err *err) {
     struct chat *c = mem_zalloc(1, sizeof *c);
     c->req = req;
+    c->g.attempt = attempt;
+    *ret_next = -1;
     c->api = api_of(req);
     c->no_parameters = json_pack("{s:s, s:{}, s:[], s:b}", "type", "object", "properties",
                                  "required", "additionalProperties", 0);
@@ -377,7 +381,19 @@ static int chat_create(struct http_request *req, struct http_response *res, stru
             res, &(struct http_stream){.next = chunks_next, .close = chat_close, .ctx = c});
     if (!rc) rc = answer_object(c, res, err);
     if (rc) generation_failed(&c->g, rc);
+    if (rc) *ret_next = generation_next(&c->g, req, rc);
     if (!res->stream.next) chat_close(c, true);
+    return rc;
+}
+
+/* Nothing was sent before an attempt fails, so the next one begins from the beginning. */
+static int chat_create(struct http_request *req, struct http_response *res, struct err *err) {
+    int attempt = 0, rc;
+    size_t headers = res->header_count;
+    do {
+        res->header_count = headers;
+        rc = try_once(req, attempt, &attempt, res, err);
+    } while (attempt >= 0);
     return rc;
 }
 

@@ -417,16 +417,32 @@ static int prepare(struct completion *c, struct http_response *res, struct err *
     return rc == ERR_BUSY ? generation_busy(c->req, res) : rc;
 }
 
-static int completion_create(struct http_request *req, struct http_response *res, struct err *err) {
+/* *ret_next: the attempt to begin again with, -1: none */
+static int try_once(struct http_request *req, int attempt, int *ret_next, struct http_response *res,
+                    struct err *err) {
     struct completion *c = mem_zalloc(1, sizeof *c);
     c->req = req;
+    c->g.attempt = attempt;
+    *ret_next = -1;
     int rc = prepare(c, res, err);
     if (!rc && c->s.stream)
         return http_stream(
             res, &(struct http_stream){.next = chunks_next, .close = completion_close, .ctx = c});
     if (!rc) rc = answer_object(c, res, err);
     if (rc) generation_failed(&c->g, rc);
+    if (rc) *ret_next = generation_next(&c->g, req, rc);
     if (!res->stream.next) completion_close(c, true);
+    return rc;
+}
+
+/* Nothing was sent before an attempt fails, so the next one begins from the beginning. */
+static int completion_create(struct http_request *req, struct http_response *res, struct err *err) {
+    int attempt = 0, rc;
+    size_t headers = res->header_count;
+    do {
+        res->header_count = headers;
+        rc = try_once(req, attempt, &attempt, res, err);
+    } while (attempt >= 0);
     return rc;
 }
 

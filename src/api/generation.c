@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "infer/grammar_filter.h"
 #include "jobs/canary_watch.h"
+#include "registry/breaker.h"
+#include "store/fallbacks.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,61 +36,35 @@ static struct router_who who_asks(const struct http_request *req) {
     return (struct router_who){.user = user, .key = batch ? "" : req->key, .request = req->id};
 }
 
-static const char *side_of(const struct routed *r) {
-    return !r->run ? "" : r->canary ? " canary" : " baseline";
+static const char *side_of(const struct generation *g) {
+    if (g->attempt) return " fallback";
+    return !g->routed.run ? "" : g->routed.canary ? " canary" : " baseline";
 }
 
 static int resolve(struct generation *g, struct http_request *req, struct str name,
                    struct err *err) {
     struct router_who who = who_asks(req);
-    const char *z = arena_strndup(req->arena, name.p, name.n);
-    int rc = z && strlen(z) == name.n
-                 ? router_resolve(g->api->catalog, z, &who, req->arena, &g->routed, err)
+    g->asked = arena_strndup(req->arena, name.p, name.n);
+    int rc = g->asked && strlen(g->asked) == name.n
+                 ? router_resolve(g->api->catalog, g->asked, &who, req->arena, &g->routed, err)
                  : ERR_NOT_FOUND;
-    if (rc == ERR_NOT_FOUND && g->api->default_model)
-        rc = router_resolve(g->api->catalog, g->api->default_model, &who, req->arena, &g->routed,
-                            err);
-    return rc;
+    if (rc != ERR_NOT_FOUND || !g->api->default_model) return rc;
+    g->asked = g->api->default_model;
+    return router_resolve(g->api->catalog, g->asked, &who, req->arena, &g->routed, err);
 }
 
 static void tell_route(const struct generation *g, struct http_request *req,
                        struct http_response *res) {
     char text[NAME_SIZE + 20];
     if (!g->routed.alias) return;
-    snprintf(text, sizeof text, "%s%s", g->routed.alias, side_of(&g->routed));
+    snprintf(text, sizeof text, "%s%s", g->routed.alias, side_of(g));
     http_header_add(req, res, "x-attune-route", str_of(text));
 }
 
-int generation_model(struct generation *g, struct http_request *req, struct str name,
-                     struct http_response *res, struct err *err) {
-    *g = (struct generation){.api = api_of(req), .begun_ns = clock_ns()};
-    int rc = resolve(g, req, name, err);
-    if (rc && g->routed.run) generation_failed(g, ERR_INTERNAL); /* the candidate is gone */
-    if (rc == ERR_NOT_FOUND)
-        return http_error(res, 404, "model_not_found", "model",
-                          "The model `%.*s` does not exist or you do not have access to it.",
-                          (int)(name.n < 100 ? name.n : 100), name.p);
-    if (rc) return rc;
-    const struct named_model *found = &g->routed.model;
-    g->name = found->id;
-    generation_log(g, req, 0, 0);
-    tell_route(g, req, res);
-    rc = engine_model_acquire(g->api->engine, found->path, &g->model, err);
-    if (rc) return rc;
-    g->path = found->path;
-    g->adapter = found->adapter;
-    g->context = model_config(g->model)->max_position;
-    g->owner = req->key[0] ? hash_bytes(req->key, strlen(req->key)) : 0;
-    fingerprint(g);
-    return 0;
-}
-
-/* --- how it ended --- */
-
-void generation_note(struct generation *g, const struct generation_outcome *o) {
+/* A fallback's end says nothing of the canary, whose failure was told before. */
+static void tell_canary(const struct generation *g, const struct generation_outcome *o) {
     const struct routed *r = &g->routed;
-    if (!r->run || g->noted) return;
-    g->noted = true;
+    if (!r->run || g->attempt) return;
     struct canary_event e = {.canary = r->canary,
                              .sticks = r->sticks,
                              .unit = r->unit,
@@ -100,9 +76,80 @@ void generation_note(struct generation *g, const struct generation_outcome *o) {
     canary_watch_note(g->api->canaries, r->run, &e);
 }
 
+/* The server's or the model's fault. A limit that is hit once the model is there is the request's.
+ */
+static bool is_ours(const struct generation *g, int rc) {
+    return rc < 0 && rc != ERR_CANCELLED && rc != ERR_BUSY && rc != ERR_INVALID &&
+           !(rc == ERR_LIMIT && g->model);
+}
+
+static bool has_fallback(const struct generation *g, struct http_request *req, int n) {
+    struct routed r = {0};
+    struct err none;
+    return g->routed.alias && n < FALLBACKS_MAX &&
+           router_fallback(g->api->catalog, g->asked, (size_t)n, req->arena, &r, &none) == 0;
+}
+
+/* The model of this attempt, loaded. One that keeps failing is passed over where there is another.
+ */
+static int acquire(struct generation *g, struct http_request *req, struct err *err) {
+    int rc = g->attempt ? router_fallback(g->api->catalog, g->asked, (size_t)g->attempt - 1,
+                                          req->arena, &g->routed, err)
+                        : 0;
+    if (rc) return rc;
+    g->name = g->routed.model.id;
+    g->settled = false;
+    if (!breaker_allows(g->api->breakers, g->name, clock_ns() / 1000000) &&
+        has_fallback(g, req, g->attempt)) {
+        tell_canary(g, &(struct generation_outcome){.failed = true});
+        g->settled = true; /* it was not asked */
+        return err_set(err, ERR_INTERNAL, "\"%.100s\" failed several times", g->name);
+    }
+    return engine_model_acquire(g->api->engine, g->routed.model.path, &g->model, err);
+}
+
+int generation_model(struct generation *g, struct http_request *req, struct str name,
+                     struct http_response *res, struct err *err) {
+    int attempt = g->attempt;
+    *g = (struct generation){.api = api_of(req), .begun_ns = clock_ns(), .attempt = attempt};
+    int rc = resolve(g, req, name, err);
+    if (rc && g->routed.run) generation_failed(g, ERR_INTERNAL); /* the candidate is gone */
+    if (rc == ERR_NOT_FOUND)
+        return http_error(res, 404, "model_not_found", "model",
+                          "The model `%.*s` does not exist or you do not have access to it.",
+                          (int)(name.n < 100 ? name.n : 100), name.p);
+    if (rc) return rc;
+    while ((rc = acquire(g, req, err)) != 0 && g->name) {
+        generation_failed(g, rc);
+        if (!is_ours(g, rc) || !has_fallback(g, req, g->attempt)) break;
+        g->attempt++;
+    }
+    if (g->name) generation_log(g, req, 0, 0);
+    tell_route(g, req, res);
+    if (rc) return rc;
+    g->path = g->routed.model.path;
+    g->adapter = g->routed.model.adapter;
+    g->context = model_config(g->model)->max_position;
+    g->owner = req->key[0] ? hash_bytes(req->key, strlen(req->key)) : 0;
+    fingerprint(g);
+    return 0;
+}
+
+int generation_next(const struct generation *g, struct http_request *req, int rc) {
+    return is_ours(g, rc) && g->model && has_fallback(g, req, g->attempt) ? g->attempt + 1 : -1;
+}
+
+/* --- how it ended --- */
+
+void generation_note(struct generation *g, const struct generation_outcome *o) {
+    if (g->settled) return;
+    g->settled = true;
+    if (g->name) breaker_ended(g->api->breakers, g->name, o->failed, clock_ns() / 1000000);
+    tell_canary(g, o);
+}
+
 void generation_failed(struct generation *g, int rc) {
-    bool ours = rc < 0 && rc != ERR_CANCELLED && rc != ERR_BUSY && rc != ERR_INVALID;
-    if (ours) generation_note(g, &(struct generation_outcome){.failed = true});
+    if (is_ours(g, rc)) generation_note(g, &(struct generation_outcome){.failed = true});
 }
 
 bool generation_refused(struct str text) {
@@ -120,7 +167,7 @@ void generation_log(const struct generation *g, struct http_request *req, int64_
     char route[NAME_SIZE + 20] = "";
     if (g->routed.alias)
         snprintf(route, sizeof route, " route=%.50s%s%.10s", g->routed.alias,
-                 g->routed.run ? "/" : "", g->routed.run ? side_of(&g->routed) + 1 : "");
+                 side_of(g)[0] ? "/" : "", side_of(g)[0] ? side_of(g) + 1 : "");
     snprintf(req->note, sizeof req->note, "model=%.80s%.70s in=%lld out=%lld", g->name, route,
              (long long)in, (long long)out);
 }

@@ -20,11 +20,14 @@ struct generation {
     int64_t context; /* tokens of prompt and answer together */
     uint64_t owner;
     struct routed routed;
+    const char *asked; /* the name that was resolved */
     int64_t begun_ns;
-    bool noted;
+    int attempt;  /* 0: what the name leads to, then its fallbacks; kept by generation_model */
+    bool settled; /* its end was told */
 };
 
-/* Looks the name up and loads the model where it is not loaded. Answers 404 model_not_found. */
+/* Looks the name up and loads the model where it is not loaded; where that fails, the alias'
+ * fallbacks in turn. Answers 404 model_not_found. Begins at g->attempt, so g is zeroed before. */
 int generation_model(struct generation *g, struct http_request *req, struct str name,
                      struct http_response *res, struct err *err);
 void generation_release(struct generation *g);
@@ -37,6 +40,8 @@ struct generation_outcome {
 };
 void generation_note(struct generation *g, const struct generation_outcome *o);
 void generation_failed(struct generation *g, int rc); /* an ERR_ code */
+/* After generation_failed and before anything was sent: the attempt to begin again with, or -1. */
+int generation_next(const struct generation *g, struct http_request *req, int rc);
 /* No text, or words of refusal at its beginning. */
 bool generation_refused(struct str text);
 /* "model=... route=... in=... out=..." for the log's line */

@@ -9,9 +9,11 @@
 #include "api/log.h"
 #include "api/metrics.h"
 #include "api/webhooks.h"
+#include "base/clock.h"
 #include "jobs/canary_watch.h"
 #include "jobs/supervisor.h"
 #include "jobs/timer.h"
+#include "registry/breaker.h"
 #include "store/blobs.h"
 #include "store/keys.h"
 
@@ -118,6 +120,7 @@ static int start(struct serving *s, struct err *err) {
     if (!rc) rc = keeper_start(s->api.catalog, &s->keeper, err);
     if (rc) return rc;
     s->api.metrics = metrics_new();
+    s->api.breakers = breakers_new((uint64_t)clock_ns());
     s->api.default_model = s->config.default_model;
     s->api.file_max = (int64_t)s->config.upload_max;
     s->api.tokens_max = s->config.tokens_max;
@@ -200,6 +203,7 @@ int cmd_serve(int argc, char **argv) {
     canary_watch_stop(s.api.canaries);
     webhook_sender_stop(s.webhooks);
     keeper_stop(s.keeper);
+    breakers_free(s.api.breakers);
     grammar_cache_free(s.api.grammars);
     engine_close(s.api.engine);
     metrics_free(s.api.metrics);

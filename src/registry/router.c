@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "store/fallbacks.h"
 #include "store/routes.h"
 
 #include <stdlib.h>
@@ -76,4 +77,20 @@ int router_resolve(struct catalog *c, const char *name, const struct router_who 
     if (rc == ERR_NOT_FOUND) return 0; /* no split on the way */
     if (rc) return err_set(err, rc, "%s", none.msg);
     return candidate ? names_resolve(c, candidate, mem, &ret->model, err) : 0;
+}
+
+int router_fallback(struct catalog *c, const char *name, size_t n, struct arena *mem,
+                    struct routed *ret, struct err *err) {
+    const char *at = name, *list[FALLBACKS_MAX];
+    size_t count = 0;
+    for (int steps = 0; steps <= ALIAS_STEPS_MAX; steps++) {
+        struct route r;
+        int rc = fallbacks_get(c, at, mem, list, &count, err);
+        if (!rc && count) break;
+        if (!rc) rc = routes_get(c, at, mem, &r, err);
+        if (rc) return rc;
+        at = r.target;
+    }
+    if (n >= count) return err_set(err, ERR_NOT_FOUND, "\"%.100s\" has no more fallbacks", name);
+    return names_resolve(c, list[n], mem, &ret->model, err);
 }

@@ -38,4 +38,9 @@ struct routed {
 int router_resolve(struct catalog *c, const char *name, const struct router_who *who,
                    struct arena *mem, struct routed *ret, struct err *err);
 
+/* The n-th fallback (from 0 on) of the first alias on the name's way that has any, in the place of
+ * ret->model. ERR_NOT_FOUND: there are not so many, or it is gone. */
+int router_fallback(struct catalog *c, const char *name, size_t n, struct arena *mem,
+                    struct routed *ret, struct err *err);
+
 #endif

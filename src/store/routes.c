@@ -16,7 +16,12 @@ static const struct table routes = {.name = "route",
                                     .read = read_route};
 
 static int write_target(struct catalog *c, const char *name, const char *target, struct err *err) {
-    if (!target) return db_run(&c->writer, "DELETE FROM route WHERE id = ?", VALS(v_z(name)), err);
+    if (!target) {
+        int rc = db_run(&c->writer, "DELETE FROM route WHERE id = ?", VALS(v_z(name)), err);
+        return rc ? rc
+                  : db_run(&c->writer, "DELETE FROM fallback WHERE alias = ?", VALS(v_z(name)),
+                           err);
+    }
     return db_run(&c->writer,
                   "INSERT INTO route(id, target, created_at, updated_at, logged) "
                   "VALUES (?, ?, ?, ?, 1) ON CONFLICT(id) DO UPDATE "
