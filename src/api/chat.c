@@ -284,6 +284,7 @@ static int store(const struct chat *c, const json_t *answer, struct err *err) {
                                     .metadata = metadata.p,
                                     .created_at = c->answers.created};
     int rc = completions_add(c->api->catalog, &row, err);
+    if (!rc) rc = generation_stored(&c->g, row.id, err);
     buf_release(&metadata);
     buf_release(&response);
     buf_release(&request);

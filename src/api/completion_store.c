@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "api/fields.h"
 
+#include "jobs/canary_watch.h"
 #include "store/completions.h"
 
 #include <stdio.h>
@@ -76,6 +77,35 @@ static int retrieve(struct http_request *req, struct http_response *res, struct 
     return rc ? rc : http_json(res, 200, completion_json(&s));
 }
 
+/* 1: low, 0: not, -1: no word of feedback */
+static int feedback_of(const json_t *metadata) {
+    static const char *const low[] = {"bad", "down", "low", "negative", "-1", "0", "false"};
+    static const char *const good[] = {"good", "up", "high", "positive", "1", "true"};
+    struct str said = json_str(json_object_get(metadata, "feedback"));
+    for (size_t i = 0; i < sizeof low / sizeof *low; i++)
+        if (str_is(said, low[i])) return 1;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (str_is(said, good[i])) return 0;
+    return -1;
+}
+
+/* A canary that this completion was part of learns of it. That it cannot must not fail the update.
+ */
+static void tell_canary(struct http_request *req, const char *id, const json_t *metadata) {
+    struct canary_answer a;
+    struct err none;
+    int bad = feedback_of(metadata);
+    if (bad < 0 || canaries_answer_take(api_of(req)->catalog, id, req->arena, &a, &none)) return;
+    struct canary_event e = {.canary = a.canary,
+                             .sticks = a.sticks,
+                             .late = true,
+                             .unit = a.unit,
+                             .share = a.share,
+                             .bad = {-1, -1, -1, (signed char)bad},
+                             .seconds = -1};
+    canary_watch_note(api_of(req)->canaries, a.run, &e);
+}
+
 static int update(struct http_request *req, struct http_response *res, struct err *err) {
     struct fields f = fields_of(req, res);
     const json_t *metadata = NULL;
@@ -91,6 +121,7 @@ static int update(struct http_request *req, struct http_response *res, struct er
                                        metadata ? buf_view(&text).p : NULL, err)
             : ERR_NOT_FOUND;
     buf_release(&text);
+    if (!rc) tell_canary(req, id, metadata);
     return rc ? no_completion(req, rc, res) : retrieve(req, res, err);
 }
 

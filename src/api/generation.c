@@ -71,7 +71,8 @@ static void tell_canary(const struct generation *g, const struct generation_outc
                              .share = r->share,
                              .bad = {[CANARY_ERRORS] = o->failed,
                                      [CANARY_FORMAT] = o->failed ? -1 : o->wrong_format,
-                                     [CANARY_EMPTY] = o->failed ? -1 : o->empty},
+                                     [CANARY_EMPTY] = o->failed ? -1 : o->empty,
+                                     [CANARY_FEEDBACK] = -1},
                              .seconds = (double)(clock_ns() - g->begun_ns) * 1e-9};
     canary_watch_note(g->api->canaries, r->run, &e);
 }
@@ -150,6 +151,13 @@ void generation_note(struct generation *g, const struct generation_outcome *o) {
 
 void generation_failed(struct generation *g, int rc) {
     if (is_ours(g, rc)) generation_note(g, &(struct generation_outcome){.failed = true});
+}
+
+int generation_stored(const struct generation *g, const char *completion, struct err *err) {
+    const struct routed *r = &g->routed;
+    if (!r->run || g->attempt) return 0;
+    struct canary_answer a = {completion, r->run, r->canary, r->sticks, r->unit, r->share};
+    return canaries_answer_add(g->api->catalog, &a, err);
 }
 
 bool generation_refused(struct str text) {

@@ -40,6 +40,8 @@ struct generation_outcome {
 };
 void generation_note(struct generation *g, const struct generation_outcome *o);
 void generation_failed(struct generation *g, int rc); /* an ERR_ code */
+/* Its answer was stored: feedback of it will be the canary's. */
+int generation_stored(const struct generation *g, const char *completion, struct err *err);
 /* After generation_failed and before anything was sent: the attempt to begin again with, or -1. */
 int generation_next(const struct generation *g, struct http_request *req, int rc);
 /* No text, or words of refusal at its beginning. */

@@ -11,7 +11,7 @@
 #define BIN_GROWTH 1.06
 #define P95_MIN 59 /* below, the largest is no upper bound of the 95th at 95 % */
 
-const char *const canary_stream_names[CANARY_STREAMS] = {"errors", "format", "empty"};
+const char *const canary_stream_names[CANARY_STREAMS] = {"errors", "format", "empty", "feedback"};
 
 /* --- plans --- */
 
@@ -201,9 +201,9 @@ static int bin_of(double seconds) {
 void canary_add(struct canary *s, const struct canary_event *e) {
     int step = step_of(s, e->share);
     if (step < 0 || e->share >= 1) return; /* routed by a plan that is not this one */
-    s->requests[e->canary]++;
-    if (step == s->step) s->step_requests[e->canary]++;
-    if (e->seconds >= 0) s->latency[e->canary][bin_of(e->seconds)]++;
+    if (!e->late) s->requests[e->canary]++;
+    if (!e->late && step == s->step) s->step_requests[e->canary]++;
+    if (!e->late && e->seconds >= 0) s->latency[e->canary][bin_of(e->seconds)]++;
     test(s, e, step);
 }
 

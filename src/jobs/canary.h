@@ -21,8 +21,9 @@
 #define CANARY_UNITS_MAX 1000000 /* more users than that are not tested, only served */
 
 /* errors: the server's own, on this request. format: JSON or a tool call was asked for and the
- * answer is none. empty: no text and no call, or words of refusal at its beginning. */
-enum canary_stream { CANARY_ERRORS, CANARY_FORMAT, CANARY_EMPTY, CANARY_STREAMS };
+ * answer is none. empty: no text and no call, or words of refusal at its beginning. feedback: what
+ * people said of a stored completion; bad is low. */
+enum canary_stream { CANARY_ERRORS, CANARY_FORMAT, CANARY_EMPTY, CANARY_FEEDBACK, CANARY_STREAMS };
 extern const char *const canary_stream_names[CANARY_STREAMS];
 
 struct canary_plan {
@@ -59,6 +60,7 @@ void canary_seen_untake(struct canary *s, const struct canary_unit *list, size_t
 
 struct canary_event {
     bool canary, sticks;
+    bool late; /* feedback of a request that was counted when it ended */
     uint64_t unit;
     double share;                    /* when it was routed */
     signed char bad[CANARY_STREAMS]; /* 1, 0; -1: says nothing here */

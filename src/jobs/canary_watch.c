@@ -172,15 +172,14 @@ static void put_back(struct canary_watch *w, struct watched *r, const struct sna
 
 static int abort_run(struct canary_watch *w, const struct watched *r, const struct snapshot *s,
                      struct err *err) {
+    static const char *const more[CANARY_STREAMS] = {"errors", "answers of wrong format",
+                                                     "empty or refused answers", "low feedback"};
     char why[240], text[600];
     const struct sequential *q = &s->numbers;
     snprintf(why, sizeof why,
              "more %s than the model that it was to replace: %lld of %lld against %lld of %lld, "
              "p = %.2g",
-             s->stream == CANARY_FORMAT  ? "answers of wrong format"
-             : s->stream == CANARY_EMPTY ? "empty or refused answers"
-                                         : "errors",
-             (long long)q->bad[1], (long long)q->count[1], (long long)q->bad[0],
+             more[s->stream], (long long)q->bad[1], (long long)q->count[1], (long long)q->bad[0],
              (long long)q->count[0], sequential_p(q));
     int rc = canaries_end(w->c, &s->save, "aborted",
                           &(struct audit_cause){.actor = "canary", .reason = why}, err);

@@ -132,6 +132,10 @@ static const char traffic[] =
     "CREATE INDEX canary_alias ON canary(alias);"
     "CREATE TABLE canary_unit(run TEXT NOT NULL, unit INTEGER NOT NULL, seen INTEGER NOT NULL, "
     "PRIMARY KEY(run, unit)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE canary_answer(completion TEXT PRIMARY KEY, run TEXT NOT NULL, "
+    "canary INTEGER NOT NULL, sticks INTEGER NOT NULL, unit INTEGER NOT NULL, "
+    "share REAL NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX canary_answer_run ON canary_answer(run);"
     "CREATE TABLE fallback(alias TEXT NOT NULL, place INTEGER NOT NULL, model TEXT NOT NULL, "
     "PRIMARY KEY(alias, place)) STRICT, WITHOUT ROWID;";
 

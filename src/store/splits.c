@@ -242,6 +242,7 @@ static int close_run(struct catalog *c, const char *id, const char *state, const
                      struct err *err) {
     int rc = db_run(&c->writer, "DELETE FROM split WHERE run = ?", VALS(v_z(id)), err);
     if (!rc) rc = db_run(&c->writer, "DELETE FROM canary_unit WHERE run = ?", VALS(v_z(id)), err);
+    if (!rc) rc = db_run(&c->writer, "DELETE FROM canary_answer WHERE run = ?", VALS(v_z(id)), err);
     if (!rc)
         rc = db_run(&c->writer, "UPDATE canary SET state = ?, why = ?, updated_at = ? WHERE id = ?",
                     VALS(v_z(state), v_z(why), v_i(clock_unix()), v_z(id)), err);
@@ -292,4 +293,46 @@ int canaries_end(struct catalog *c, const struct canary_save *last, const char *
     rc = store_write_end(c, end_in(c, last, state, cause, &mem, err), err);
     arena_release(&mem);
     return rc;
+}
+
+/* --- answers that wait for feedback --- */
+
+int canaries_answer_add(struct catalog *c, const struct canary_answer *a, struct err *err) {
+    int rc = store_write_begin(c, err);
+    if (rc) return rc;
+    rc = db_run(&c->writer,
+                "INSERT INTO canary_answer(completion, run, canary, sticks, unit, share) "
+                "SELECT ?, id, ?, ?, ?, ? FROM canary WHERE id = ? AND state = 'running'",
+                VALS(v_z(a->completion), v_i(a->canary), v_i(a->sticks), v_i((int64_t)a->unit),
+                     v_d(a->share), v_z(a->run)),
+                err);
+    return store_write_end(c, rc, err);
+}
+
+static int take_answer(struct catalog *c, const char *completion, struct arena *mem,
+                       struct canary_answer *ret, struct err *err) {
+    sqlite3_stmt *st = NULL;
+    int rc = db_prepare(&c->writer,
+                        "DELETE FROM canary_answer WHERE completion = ? "
+                        "RETURNING completion, run, canary, sticks, unit, share",
+                        VALS(v_z(completion)), &st, err);
+    if (rc) return rc;
+    int got = db_step(&c->writer, st, err);
+    if (got > 0)
+        *ret = (struct canary_answer){.completion = col_z(st, 0, mem),
+                                      .run = col_z(st, 1, mem),
+                                      .canary = col_i64(st, 2) != 0,
+                                      .sticks = col_i64(st, 3) != 0,
+                                      .unit = (uint64_t)col_i64(st, 4),
+                                      .share = sqlite3_column_double(st, 5)};
+    if (got > 0) rc = db_step(&c->writer, st, err) < 0 ? err->code : arena_checked(mem, err);
+    sqlite3_finalize(st);
+    if (got < 0) return got;
+    return got ? rc : err_set(err, ERR_NOT_FOUND, "no canary waits for \"%.80s\"", completion);
+}
+
+int canaries_answer_take(struct catalog *c, const char *completion, struct arena *mem,
+                         struct canary_answer *ret, struct err *err) {
+    int rc = store_write_begin(c, err);
+    return rc ? rc : store_write_end(c, take_answer(c, completion, mem, ret, err), err);
 }

@@ -52,6 +52,19 @@ struct canary_unit {
 int canaries_units(struct catalog *c, const char *id, struct arena *mem, struct canary_unit **ret,
                    size_t *ret_count, struct err *err);
 
+/* How a stored completion was routed, for the feedback that may come later. */
+struct canary_answer {
+    const char *completion, *run;
+    bool canary, sticks;
+    uint64_t unit;
+    double share;
+};
+/* Nothing where the canary has ended meanwhile. */
+int canaries_answer_add(struct catalog *c, const struct canary_answer *a, struct err *err);
+/* Reads it and forgets it: feedback counts once. ERR_NOT_FOUND: no canary's, or its run is over. */
+int canaries_answer_take(struct catalog *c, const char *completion, struct arena *mem,
+                         struct canary_answer *ret, struct err *err);
+
 /* How far it is now. share 0: as before; else a step, told in the log. ERR_CONFLICT: it has ended.
  */
 struct canary_save {

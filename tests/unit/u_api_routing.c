@@ -41,8 +41,8 @@ static void add_models(void) {
 }
 
 static void start(struct api_fixture *f) {
-    static const struct http_route *const tables[] = {chat_routes, completion_routes, model_routes,
-                                                      NULL};
+    static const struct http_route *const tables[] = {chat_routes, completion_routes,
+                                                      completion_store_routes, NULL};
     struct engine_options o = {.threads = 1, .queue_max = 64};
     struct err err;
     if (num_isa_choose(&o.isa, &err)) fail_msg("%s", err.msg);
@@ -288,6 +288,34 @@ static void a_canary_that_fails_is_taken_back(void **state) {
     stop(&f);
 }
 
+/* Users of the canary are unhappy, each of them once. */
+static void low_feedback_takes_a_canary_back(void **state) {
+    (void)state;
+    struct api_fixture f;
+    char body[300], path[200], user[20];
+    int i = 0;
+    start(&f);
+    begin(&f, "second", "50,100", 100000);
+    for (; i < 300 && !is_state(&f, "aborted"); i++) {
+        snprintf(user, sizeof user, "user-%d", i);
+        snprintf(body, sizeof body,
+                 "{\"model\":\"production\",\"user\":\"%s\",\"max_tokens\":1,\"store\":true,"
+                 "\"messages\":[{\"role\":\"user\",\"content\":\"A cat.\"}]}",
+                 user);
+        json_t *a = fixture_ok(&f, "POST", "/v1/chat/completions", "", body);
+        bool second = strcmp(member_text(a, "model"), "second") == 0;
+        snprintf(path, sizeof path, "/v1/chat/completions/%s", member_text(a, "id"));
+        snprintf(body, sizeof body, "{\"metadata\":{\"feedback\":\"%s\"}}",
+                 second ? "bad" : "good");
+        json_decref(fixture_ok(&f, "POST", path, "", body));
+        json_decref(fixture_ok(&f, "POST", path, "", body)); /* counts once */
+        json_decref(a);
+    }
+    print_message("aborted after feedback of %d users\n", i);
+    assert_true(is_state(&f, "aborted"));
+    stop(&f);
+}
+
 static void a_good_canary_is_promoted_while_requests_come(void **state) {
     (void)state;
     struct api_fixture f;
@@ -361,6 +389,7 @@ static void a_breaker_opens_and_closes(void **state) {
 UNIT_TESTS(api_routing, cmocka_unit_test(a_switch_drops_and_misroutes_nothing),
            cmocka_unit_test(users_stay_on_their_side),
            cmocka_unit_test(a_canary_that_fails_is_taken_back),
+           cmocka_unit_test(low_feedback_takes_a_canary_back),
            cmocka_unit_test(a_good_canary_is_promoted_while_requests_come),
            cmocka_unit_test(a_target_that_fails_is_replaced),
            cmocka_unit_test(a_breaker_opens_and_closes))

@@ -112,6 +112,10 @@ static void a_user_counts_once_in_a_step(void **state) {
     e.share = 0.33; /* of no step */
     canary_add(&s, &e);
     assert_int_equal(s.requests[1], 4);
+    e = (struct canary_event){.canary = true, .late = true, .share = 0.75, .bad = {-1, -1, -1, 1}};
+    canary_add(&s, &e); /* feedback is no request */
+    assert_int_equal(s.requests[1], 4);
+    assert_int_equal(s.stream[CANARY_FEEDBACK].bad[1], 1);
     canary_release(&s);
 }
 
