@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "api/grammar_cache.h"
+#include "api/http_call.h"
 #include "api_fixture.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -266,6 +267,27 @@ static void users_stay_on_their_side(void **state) {
     stop(&f);
 }
 
+/* called as the batch runner does */
+static void lines_of_a_batch_are_dealt_one_by_one(void **state) {
+    (void)state;
+    struct api_fixture f;
+    int second = 0;
+    start(&f);
+    begin(&f, "second", "50,100", 100000);
+    for (int i = 0; i < 20; i++) {
+        struct http_called called;
+        json_t *body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", "production", "max_tokens",
+                                 1, "messages", "role", "user", "content", "A cat.");
+        http_call(chat_routes[0].handle, body, &f.api, &called);
+        assert_int_equal(called.status, 200);
+        second += strcmp(member_text(called.body, "model"), "second") == 0;
+        json_decref(called.body);
+        json_decref(body);
+    }
+    assert_true(second > 1 && second < 19);
+    stop(&f);
+}
+
 static void a_canary_that_fails_is_taken_back(void **state) {
     (void)state;
     struct api_fixture f;
@@ -388,6 +410,7 @@ static void a_breaker_opens_and_closes(void **state) {
 
 UNIT_TESTS(api_routing, cmocka_unit_test(a_switch_drops_and_misroutes_nothing),
            cmocka_unit_test(users_stay_on_their_side),
+           cmocka_unit_test(lines_of_a_batch_are_dealt_one_by_one),
            cmocka_unit_test(a_canary_that_fails_is_taken_back),
            cmocka_unit_test(low_feedback_takes_a_canary_back),
            cmocka_unit_test(a_good_canary_is_promoted_while_requests_come),
