@@ -114,7 +114,7 @@ static void print_state(const struct canary_row *row, const struct canary *s) {
            (long long)s->step_requests[0]);
     for (int i = 0; i < CANARY_STREAMS; i++) {
         const struct sequential *q = &s->stream[i];
-        printf("  %-7s canary %lld of %lld, baseline %lld of %lld, p %.3g (alarm at %.3g)\n",
+        printf("  %-8s canary %lld of %lld, baseline %lld of %lld, p %.3g (alarm at %.3g)\n",
                canary_stream_names[i], (long long)q->bad[1], (long long)q->count[1],
                (long long)q->bad[0], (long long)q->count[0], sequential_p(q), q->alpha);
     }

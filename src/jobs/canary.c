@@ -9,7 +9,8 @@
 
 #define BIN_FIRST 1e-4 /* seconds; the bins reach to 278 s */
 #define BIN_GROWTH 1.06
-#define P95_MIN 59 /* below, the largest is no upper bound of the 95th at 95 % */
+#define COUNT_MAX ((int64_t)1 << 53) /* of what is read: more is no count */
+#define P95_MIN 59                   /* below, the largest is no upper bound of the 95th at 95 % */
 
 const char *const canary_stream_names[CANARY_STREAMS] = {"errors", "format", "empty", "feedback"};
 
@@ -290,7 +291,7 @@ static bool pair_read(const json_t *o, const char *key, int64_t to[2]) {
     bool ok = json_array_size(v) == 2;
     for (size_t i = 0; ok && i < 2; i++) {
         to[i] = json_integer_value(json_array_get(v, i));
-        ok = to[i] >= 0;
+        ok = to[i] >= 0 && to[i] <= COUNT_MAX;
     }
     return ok;
 }
@@ -310,15 +311,16 @@ static bool bins_read(const json_t *list, int64_t to[CANARY_BINS]) {
         int64_t bin = json_integer_value(json_array_get(list, i));
         if (bin < 0 || bin >= CANARY_BINS) return false;
         to[bin] = json_integer_value(json_array_get(list, i + 1));
+        if (to[bin] < 0 || to[bin] > COUNT_MAX / CANARY_BINS) return false;
     }
     return true;
 }
 
 static bool state_read(const json_t *o, struct canary *to) {
     const json_t *latency = json_object_get(o, "latency");
-    to->step = (int)json_integer_value(json_object_get(o, "step"));
-    bool ok = to->step >= 0 && to->step < to->plan.step_count &&
-              pair_read(o, "requests", to->requests) &&
+    int64_t step = json_integer_value(json_object_get(o, "step"));
+    to->step = (int)(step < 0 || step >= to->plan.step_count ? 0 : step);
+    bool ok = step == to->step && pair_read(o, "requests", to->requests) &&
               pair_read(o, "step_requests", to->step_requests);
     for (int i = 0; ok && i < CANARY_STREAMS; i++)
         ok = stream_read(json_object_get(json_object_get(o, "streams"), canary_stream_names[i]),
