@@ -56,9 +56,9 @@ static inline bool client_more(int fd, struct buf *b) {
     return n > 0;
 }
 
-/* value of a header, "" when absent; static memory */
+/* value of a header, "" when absent; in memory of the thread */
 static inline const char *answer_header(const struct answer *a, const char *name) {
-    static char value[1000];
+    static _Thread_local char value[1000];
     size_t n = strlen(name);
     for (const char *at = strstr(a->head.p, "\r\n"); at; at = strstr(at, "\r\n")) {
         at += 2;
