@@ -12,18 +12,18 @@ struct metrics;
 struct supervisor;
 struct engine;
 struct grammar_cache;
-struct batch_runner;
 struct canary_watch;
 struct breakers;
+struct background;
 struct api {
     struct catalog *catalog;
     struct metrics *metrics;
     struct supervisor *supervisor; /* of fine-tuning jobs; NULL: none works on them here */
     struct engine *engine;
     struct grammar_cache *grammars;
-    struct batch_runner *batches;
     struct canary_watch *canaries; /* told how requests of split aliases ended; NULL: nobody is */
     struct breakers *breakers;     /* of models that have a fallback; NULL: none */
+    struct background *batches, *evals; /* NULL: they wait */
     const char *path_name;     /* of the kernels */
     const char *default_model; /* answers for names nobody knows; NULL: they are errors */
     int64_t file_max;          /* bytes of one file */

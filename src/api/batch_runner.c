@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "store/batches.h"
 #include "store/files.h"
-#include "weights/models.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -390,87 +389,5 @@ int batches_run(struct api *api, const _Atomic int *stop, bool *ret_found, struc
     return rc;
 }
 
-/* --- the thread --- */
-
-struct batch_runner {
-    struct api *api;
-    void (*log)(void *ctx, const char *text);
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool woken;
-    _Atomic int stop;
-};
-
-/* until there may be something to do; a look every minute, for other processes' batches */
-static void rest(struct batch_runner *r) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 60;
-    pthread_mutex_lock(&r->lock);
-    if (!r->woken && !atomic_load(&r->stop)) pthread_cond_timedwait(&r->wake, &r->lock, &until);
-    r->woken = false;
-    pthread_mutex_unlock(&r->lock);
-}
-
-/* Of servers on one home only one runs batches: what is "in progress" is then its own, or a dead
- * one's. The lock goes with the process. */
-static int only_runner(int *lock, bool *ret_other, struct err *err) {
-    *ret_other = false;
-    if (*lock >= 0) return 0;
-    int rc = home_lock("batches", lock, err);
-    *ret_other = rc == ERR_CONFLICT;
-    return *ret_other ? 0 : rc;
-}
-
-static void *run(void *runner) {
-    struct batch_runner *r = runner;
-    int lock = -1;
-    while (!atomic_load(&r->stop)) {
-        struct err err;
-        bool found = false, other;
-        int rc = only_runner(&lock, &other, &err);
-        if (!rc && !other) rc = batches_run(r->api, &r->stop, &found, &err);
-        if (rc && r->log && !atomic_load(&r->stop)) {
-            err_wrap(&err, "a batch waits for its next try");
-            r->log(NULL, err.msg);
-        }
-        if (rc || !found) rest(r);
-    }
-    if (lock >= 0) home_unlock(lock);
-    return NULL;
-}
-
-int batch_runner_start(struct api *api, void (*log)(void *ctx, const char *text),
-                       struct batch_runner **ret, struct err *err) {
-    struct batch_runner *r = mem_zalloc(1, sizeof *r);
-    r->api = api;
-    r->log = log;
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, NULL);
-    int rc = pthread_create(&r->thread, NULL, run, r);
-    if (rc) {
-        mem_free(r);
-        return err_sys(err, rc, "could not start the thread that runs batches");
-    }
-    *ret = r;
-    return 0;
-}
-
-void batch_runner_wake(struct batch_runner *r) {
-    if (!r) return;
-    pthread_mutex_lock(&r->lock);
-    r->woken = true;
-    pthread_cond_signal(&r->wake);
-    pthread_mutex_unlock(&r->lock);
-}
-
-void batch_runner_stop(struct batch_runner *r) {
-    if (!r) return;
-    atomic_store(&r->stop, 1);
-    batch_runner_wake(r);
-    pthread_join(r->thread, NULL);
-    pthread_cond_destroy(&r->wake);
-    pthread_mutex_destroy(&r->lock);
-    mem_free(r);
-}
+const struct background_work batch_work = {
+    .lock = "batches", .waits = "a batch waits for its next try", .next = batches_run};

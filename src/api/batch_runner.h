@@ -6,6 +6,7 @@
 #define API_BATCH_RUNNER_H
 
 #include "api/api.h"
+#include "api/background.h"
 
 /* The route that answers a batch's lines; NULL: batches are not for this path. */
 const struct http_route *batch_endpoint(struct str path);
@@ -14,11 +15,6 @@ const struct http_route *batch_endpoint(struct str path);
  * as soon as the lines under way are answered, and leaves it to be begun again. */
 int batches_run(struct api *api, const _Atomic int *stop, bool *ret_found, struct err *err);
 
-struct batch_runner;
-/* log: told when a batch could not go on for now (a full disk); it is tried again. May be NULL. */
-int batch_runner_start(struct api *api, void (*log)(void *ctx, const char *text),
-                       struct batch_runner **ret, struct err *err);
-void batch_runner_wake(struct batch_runner *r);
-void batch_runner_stop(struct batch_runner *r); /* after engine_stop; NULL is fine */
+extern const struct background_work batch_work;
 
 #endif

@@ -124,7 +124,7 @@ static int create(struct http_request *req, struct http_response *res, struct er
     int rc = read_batch(req, &new, res, err);
     if (!rc) rc = batches_add(api_of(req)->catalog, &new, req->arena, &made, err);
     if (rc) return rc;
-    batch_runner_wake(api_of(req)->batches);
+    background_wake(api_of(req)->batches);
     return http_json(res, 200, batch_json(&made));
 }
 
@@ -157,7 +157,7 @@ static int cancel(struct http_request *req, struct http_response *res, struct er
     int rc = id ? batches_cancel(api_of(req)->catalog, id, req->arena, &b, err) : ERR_NOT_FOUND;
     if (rc == ERR_CONFLICT) return http_error(res, 400, NULL, NULL, "%s", err->msg);
     if (rc) return no_batch(req, rc, res);
-    batch_runner_wake(api_of(req)->batches);
+    background_wake(api_of(req)->batches);
     return http_json(res, 200, batch_json(&b));
 }
 

@@ -134,14 +134,14 @@ static int start(struct serving *s, struct err *err) {
                             &s->api.canaries, err);
     if (!rc) rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
     if (!rc) rc = http_server_open(h, tables, &s->http, err);
-    if (!rc) rc = batch_runner_start(&s->api, on_note, &s->api.batches, err);
+    if (!rc) rc = background_start(&s->api, &batch_work, on_note, &s->api.batches, err);
     if (!rc) rc = webhook_sender_start(s->api.catalog, &s->webhooks, err);
     if (!rc)
         rc = timer_start(s->api.catalog, &(struct timer_options){.log = on_note}, &s->timer, err);
     if (rc && s->http) { /* nothing may ask what is about to go */
         http_server_stop(s->http, 0, NULL);
         engine_stop(s->api.engine);
-        batch_runner_stop(s->api.batches);
+        background_stop(s->api.batches);
     }
     return rc;
 }
@@ -162,7 +162,7 @@ static void stop(struct serving *s, sigset_t *signals) {
     atomic_store(&s->api.ready, 0);
     http_server_stop(s->http, s->config.stop_seconds, &hurry);
     engine_stop(s->api.engine);
-    batch_runner_stop(s->api.batches);
+    background_stop(s->api.batches);
     if (watched) {
         pthread_kill(t, SIGTERM);
         pthread_join(t, NULL);
