@@ -36,7 +36,7 @@ static inline struct api *api_of(const struct http_request *req) { return req->u
 
 extern const struct http_route batch_routes[], chat_routes[], completion_routes[], health_routes[],
     file_routes[], upload_routes[], model_routes[], ftjob_routes[], checkpoint_routes[],
-    completion_store_routes[], old_routes[];
+    completion_store_routes[], eval_routes[], eval_run_routes[], grader_routes[], old_routes[];
 
 /* The keys of docs/serve.md: for http_options.authorize, with a struct api as user. */
 int api_authorize(struct http_request *req, enum http_scope scope, struct http_response *res,

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/keeper.h"
 #include "api/batch_runner.h"
+#include "api/eval_runner.h"
 #include "api/grammar_cache.h"
 #include "api/log.h"
 #include "api/metrics.h"
@@ -30,7 +31,8 @@ static const struct http_route *const tables[] = {
     health_routes,           batch_routes, chat_routes,
     completion_routes,       file_routes,  upload_routes,
     completion_store_routes, model_routes, ftjob_routes,
-    checkpoint_routes,       old_routes,   NULL};
+    checkpoint_routes,       eval_routes,  eval_run_routes,
+    grader_routes,           old_routes,   NULL};
 
 /* All that lives as long as the server. */
 struct serving {
@@ -135,6 +137,7 @@ static int start(struct serving *s, struct err *err) {
     if (!rc) rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
     if (!rc) rc = http_server_open(h, tables, &s->http, err);
     if (!rc) rc = background_start(&s->api, &batch_work, on_note, &s->api.batches, err);
+    if (!rc) rc = background_start(&s->api, &eval_work, on_note, &s->api.evals, err);
     if (!rc) rc = webhook_sender_start(s->api.catalog, &s->webhooks, err);
     if (!rc)
         rc = timer_start(s->api.catalog, &(struct timer_options){.log = on_note}, &s->timer, err);
@@ -142,6 +145,7 @@ static int start(struct serving *s, struct err *err) {
         http_server_stop(s->http, 0, NULL);
         engine_stop(s->api.engine);
         background_stop(s->api.batches);
+        background_stop(s->api.evals);
     }
     return rc;
 }
@@ -163,6 +167,7 @@ static void stop(struct serving *s, sigset_t *signals) {
     http_server_stop(s->http, s->config.stop_seconds, &hurry);
     engine_stop(s->api.engine);
     background_stop(s->api.batches);
+    background_stop(s->api.evals);
     if (watched) {
         pthread_kill(t, SIGTERM);
         pthread_join(t, NULL);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "data/schema.h"
 #include "eval/expression.h"
+#include "eval/question.h"
 #include "eval/score_json.h"
 #include "eval/score_text.h"
 #include "eval/similarity.h"
@@ -28,6 +29,7 @@ struct grader {
     struct grader *children[CHILDREN_MAX];
     struct str keys[CHILDREN_MAX], expression;
     size_t count;
+    struct question *question; /* of those that ask a model */
 };
 
 struct kind {
@@ -35,7 +37,7 @@ struct kind {
     double threshold; /* by default */
     int (*read)(struct grader *g, const char *where, struct err *err);
     int (*score)(const struct grader *g, struct str in, struct str ref, double *ret,
-                 struct err *err);
+                 struct err *err); /* NULL: by its parts, or by asking a model */
 };
 
 #define SCORE(name)                                                                                \
@@ -177,6 +179,16 @@ static int read_schema(struct grader *g, const char *where, struct err *err) {
     return 0;
 }
 
+static int read_label_model(struct grader *g, const char *where, struct err *err) {
+    return question_new_label(g->config, where, &g->question, err);
+}
+static int read_score_model(struct grader *g, const char *where, struct err *err) {
+    int rc = question_new_score(g->config, where, &g->question, err);
+    if (!rc && !json_is_number(json_object_get(g->config, "pass_threshold")))
+        g->threshold = question_middle(g->question);
+    return rc;
+}
+
 static const struct kind kinds[] = {
     {"exact", 1, no_options, score_exact},
     {"normalized", 1, no_options, score_normalized},
@@ -194,6 +206,8 @@ static const struct kind kinds[] = {
     {"string_check", 1, read_operation, score_string_check},
     {"text_similarity", 0.5, read_metric, score_similarity},
     {"multi", 0.5, NULL, NULL},
+    {"label_model", 1, read_label_model, NULL},
+    {"score_model", 0.5, read_score_model, NULL},
 };
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 #define KIND_NAMES                                                                                 \
@@ -202,25 +216,38 @@ static const struct kind kinds[] = {
     "bleu, "                                                                                       \
     "gleu, meteor, rouge_1 to rouge_5, rouge_l) or multi"
 
-static int kind_find(struct str name, const char *where, const struct kind **ret, struct err *err) {
+static bool asks(const struct kind *k) {
+    return k->read == read_label_model || k->read == read_score_model;
+}
+
+static int kind_find(struct str name, const char *where, bool asking, const struct kind **ret,
+                     struct err *err) {
+    int n = name.n > 60 ? 60 : (int)name.n;
     for (size_t i = 0; i < KIND_COUNT; i++) {
         if (!str_is(name, kinds[i].name)) continue;
+        if (asks(&kinds[i]) && !asking)
+            return err_set(err, ERR_UNSUPPORTED,
+                           "%s: a grader of type \"%.*s\" needs a model, which is not connected "
+                           "here; the server's evals have one",
+                           where, n, name.p);
         *ret = &kinds[i];
         return 0;
     }
-    int n = name.n > 60 ? 60 : (int)name.n;
-    if (str_is(name, "label_model") || str_is(name, "score_model") || str_is(name, "python"))
-        return err_set(err, ERR_UNSUPPORTED, "%s: a grader of type \"%.*s\" %s", where, n, name.p,
-                       name.p[0] == 'p' ? "runs code, which is not done here"
-                                        : "needs a model, which is not connected yet");
+    if (str_is(name, "python"))
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: a grader of type \"python\" runs code, which is switched off here",
+                       where);
     return err_set(err, ERR_INVALID, "%s: unknown grader \"%.*s\"; use " KIND_NAMES, where, n,
                    name.p);
 }
 
 /* --- multi --- */
 
+static int make(const json_t *config, const char *where, bool asking, struct grader **ret,
+                struct err *err);
+
 static int child_add(struct grader *g, struct str key, const json_t *config, const char *where,
-                     struct err *err) {
+                     bool asking, struct err *err) {
     struct grader *child = NULL;
     if (!expression_is_name(key))
         return err_set(err, ERR_INVALID,
@@ -231,7 +258,7 @@ static int child_add(struct grader *g, struct str key, const json_t *config, con
         return err_set(err, ERR_LIMIT, "%s: at most %d graders", where, CHILDREN_MAX);
     if (str_is(json_str(json_object_get(config, "type")), "multi"))
         return err_set(err, ERR_INVALID, "%s: multi graders do not nest", where);
-    int rc = grader_new(config, where, &child, err);
+    int rc = make(config, where, asking, &child, err);
     if (rc) return rc;
     g->keys[g->count] = key;
     g->children[g->count++] = child;
@@ -239,7 +266,7 @@ static int child_add(struct grader *g, struct str key, const json_t *config, con
 }
 
 /* a map by name, one grader, or a list: the latter two go by their own names */
-static int read_multi(struct grader *g, const char *where, struct err *err) {
+static int read_multi(struct grader *g, const char *where, bool asking, struct err *err) {
     const json_t *list = json_object_get(g->config, "graders");
     const char *key;
     size_t length;
@@ -250,13 +277,13 @@ static int read_multi(struct grader *g, const char *where, struct err *err) {
     if (json_is_array(list)) {
         for (size_t i = 0; !rc && i < json_array_size(list); i++) {
             x = json_array_get(list, i);
-            rc = child_add(g, json_str(json_object_get(x, "name")), x, where, err);
+            rc = child_add(g, json_str(json_object_get(x, "name")), x, where, asking, err);
         }
     } else if (json_is_string(json_object_get(list, "type"))) {
-        rc = child_add(g, json_str(json_object_get(list, "name")), list, where, err);
+        rc = child_add(g, json_str(json_object_get(list, "name")), list, where, asking, err);
     } else {
         json_object_keylen_foreach((json_t *)list, key, length, x) {
-            if (!rc) rc = child_add(g, (struct str){key, length}, x, where, err);
+            if (!rc) rc = child_add(g, (struct str){key, length}, x, where, asking, err);
         }
     }
     if (rc) return rc;
@@ -267,13 +294,14 @@ static int read_multi(struct grader *g, const char *where, struct err *err) {
     return rc ? err_wrap(err, "%s: calculate_output", where) : 0;
 }
 
-static int grade_multi(const struct grader *g, const struct placeholder_scope *scope, double *ret,
-                       struct err *err) {
+static int grade_multi(const struct grader *g, const struct placeholder_scope *scope,
+                       const struct grader_asking *asking, double *ret, struct err *err) {
     struct expression_value values[CHILDREN_MAX];
     for (size_t i = 0; i < g->count; i++) {
         struct grade one;
-        int rc = grader_grade(g->children[i], scope, &one, err);
+        int rc = grader_grade_asking(g->children[i], scope, asking, &one, err);
         if (rc) return rc;
+        if (asking && asking->part) asking->part(asking->ctx, g->keys[i], one.score);
         values[i] = (struct expression_value){g->keys[i], one.score};
     }
     return expression_eval(g->expression, values, g->count, ret, err);
@@ -289,14 +317,15 @@ static int texts_read(struct grader *g, const char *where, struct err *err) {
     return rc;
 }
 
-int grader_new(const json_t *config, const char *where, struct grader **ret, struct err *err) {
+static int make(const json_t *config, const char *where, bool asking, struct grader **ret,
+                struct err *err) {
     struct str type = {0};
     struct grader *g = mem_zalloc(1, sizeof *g);
     int rc = json_is_object(config)
                  ? json_get_str(config, "type", where, &type, err)
                  : err_set(err, ERR_INVALID, "%s: a grader is an object with a type", where);
     if (!rc && !type.p) rc = err_set(err, ERR_INVALID, "%s: \"type\" is missing", where);
-    if (!rc) rc = kind_find(type, where, &g->kind, err);
+    if (!rc) rc = kind_find(type, where, asking, &g->kind, err);
     if (rc) {
         mem_free(g);
         return rc;
@@ -311,13 +340,22 @@ int grader_new(const json_t *config, const char *where, struct grader **ret, str
     g->threshold = g->kind->threshold;
     rc = json_get_str(g->config, "name", where, &g->name, err);
     if (!rc) rc = json_get_double(g->config, "pass_threshold", where, &g->threshold, err);
-    if (!rc) rc = texts_read(g, where, err);
-    if (!rc) rc = g->kind->read ? g->kind->read(g, where, err) : read_multi(g, where, err);
+    if (!rc && !asks(g->kind)) rc = texts_read(g, where, err);
+    if (!rc) rc = g->kind->read ? g->kind->read(g, where, err) : read_multi(g, where, asking, err);
     if (rc)
         grader_free(g);
     else
         *ret = g;
     return rc;
+}
+
+int grader_new(const json_t *config, const char *where, struct grader **ret, struct err *err) {
+    return make(config, where, false, ret, err);
+}
+
+int grader_new_asking(const json_t *config, const char *where, struct grader **ret,
+                      struct err *err) {
+    return make(config, where, true, ret, err);
 }
 
 int grader_named(struct str name, struct grader **ret, struct err *err) {
@@ -339,6 +377,7 @@ void grader_free(struct grader *g) {
     if (!g) return;
     for (size_t i = 0; i < g->count; i++) grader_free(g->children[i]);
     schema_free(g->schema);
+    question_free(g->question);
     json_decref(g->config);
     mem_free(g);
 }
@@ -347,19 +386,33 @@ struct str grader_name(const struct grader *g) {
     return g->name;
 }
 
+struct str grader_model(const struct grader *g, size_t i) {
+    if (g->question) return i == 0 ? question_model(g->question) : (struct str){0};
+    for (size_t k = 0; k < g->count; k++)
+        if (g->children[k]->question && i-- == 0) return question_model(g->children[k]->question);
+    return (struct str){0};
+}
+
 int grader_grade(const struct grader *g, const struct placeholder_scope *scope, struct grade *ret,
                  struct err *err) {
+    return grader_grade_asking(g, scope, NULL, ret, err);
+}
+
+int grader_grade_asking(const struct grader *g, const struct placeholder_scope *scope,
+                        const struct grader_asking *asking, struct grade *ret, struct err *err) {
     struct buf in, ref;
     double score = 0;
     int rc = 0;
     buf_init(&in, FILLED_MAX);
     buf_init(&ref, FILLED_MAX);
-    if (g->kind->score) {
+    if (g->question) {
+        rc = question_score(g->question, scope, asking, &score, err);
+    } else if (g->kind->score) {
         rc = placeholder_fill(g->input, scope, &in, err);
         if (!rc) rc = placeholder_fill(g->reference, scope, &ref, err);
         if (!rc) rc = g->kind->score(g, buf_view(&in), buf_view(&ref), &score, err);
     } else {
-        rc = grade_multi(g, scope, &score, err);
+        rc = grade_multi(g, scope, asking, &score, err);
     }
     buf_release(&in);
     buf_release(&ref);

@@ -55,9 +55,17 @@ static int path_find(struct str path, const struct placeholder_scope *scope, con
         if (rc) return rc;
         at = name.p ? json_object_getn(at, name.p, name.n) : json_array_get(at, index);
     }
-    if (scope && !at) return bad_path(path, "there is no such value in this case", err);
+    if (scope && !at) {
+        bad_path(path, "there is no such value in this case", err);
+        return err->code = ERR_NOT_FOUND;
+    }
     *ret = at;
     return 0;
+}
+
+int placeholder_find(struct str path, const struct placeholder_scope *scope, const json_t **ret,
+                     struct err *err) {
+    return path_find(trimmed(path), scope, ret, err);
 }
 
 static void value_add(const json_t *v, struct buf *out) {

@@ -10,6 +10,10 @@ struct placeholder_scope {
     const json_t *item, *sample; /* objects; borrowed */
 };
 
+/* The value at a path, "item.messages"; borrowed. ERR_NOT_FOUND: it leads nowhere, as in filling.
+ */
+int placeholder_find(struct str path, const struct placeholder_scope *scope, const json_t **ret,
+                     struct err *err);
 /* The form alone: braces, namespaces, paths. */
 int placeholder_check(struct str text, const char *where, struct err *err);
 int placeholder_fill(struct str text, const struct placeholder_scope *scope, struct buf *out,

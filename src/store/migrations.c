@@ -139,5 +139,35 @@ static const char traffic[] =
     "CREATE TABLE fallback(alias TEXT NOT NULL, place INTEGER NOT NULL, model TEXT NOT NULL, "
     "PRIMARY KEY(alias, place)) STRICT, WITHOUT ROWID;";
 
-const char *const store_migrations[] = {first, lifecycle, datasets, traffic};
+/* changed: the order of the last changes, the greatest the newest; eval_changed has it as its seq.
+ * Items are listed by place, of the row, from 1, in whatever order they came.
+ * The counts of a run are kept beside it, by criterion and by model. */
+static const char evals[] =
+    "CREATE TABLE eval(" ROW "created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, "
+    "changed INTEGER NOT NULL UNIQUE, name TEXT NOT NULL, data_source TEXT NOT NULL, "
+    "criteria TEXT NOT NULL, metadata TEXT) STRICT;"
+    "CREATE VIEW eval_changed AS SELECT changed AS seq, id, created_at, updated_at, name, "
+    "data_source, criteria, metadata FROM eval;"
+    "CREATE TABLE eval_run(" ROW "created_at INTEGER NOT NULL, "
+    "eval TEXT NOT NULL REFERENCES eval(id) ON DELETE CASCADE, status TEXT NOT NULL, "
+    "name TEXT NOT NULL, model TEXT, data_source TEXT NOT NULL, metadata TEXT, error TEXT, "
+    "picked TEXT, total INTEGER NOT NULL DEFAULT 0, passed INTEGER NOT NULL DEFAULT 0, "
+    "failed INTEGER NOT NULL DEFAULT 0, errored INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE INDEX eval_run_eval ON eval_run(eval);"
+    "CREATE INDEX eval_run_status ON eval_run(status);"
+    "CREATE TABLE eval_item(" ROW "created_at INTEGER NOT NULL, "
+    "run TEXT NOT NULL REFERENCES eval_run(id) ON DELETE CASCADE, place INTEGER NOT NULL, "
+    "status TEXT NOT NULL, item TEXT NOT NULL, results TEXT NOT NULL, sample TEXT NOT NULL, "
+    "UNIQUE(run, place)) STRICT;"
+    "CREATE VIEW eval_item_placed AS SELECT place AS seq, id, created_at, run, status, item, "
+    "results, sample FROM eval_item;"
+    "CREATE TABLE eval_tally(run TEXT NOT NULL REFERENCES eval_run(id) ON DELETE CASCADE, "
+    "number INTEGER NOT NULL, criterion TEXT NOT NULL, passed INTEGER NOT NULL, "
+    "failed INTEGER NOT NULL, PRIMARY KEY(run, number)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE eval_usage(run TEXT NOT NULL REFERENCES eval_run(id) ON DELETE CASCADE, "
+    "model TEXT NOT NULL, calls INTEGER NOT NULL, prompt INTEGER NOT NULL, "
+    "completion INTEGER NOT NULL, cached INTEGER NOT NULL, PRIMARY KEY(run, model)) STRICT, "
+    "WITHOUT ROWID;";
+
+const char *const store_migrations[] = {first, lifecycle, datasets, traffic, evals};
 const int store_migration_count = sizeof store_migrations / sizeof *store_migrations;
