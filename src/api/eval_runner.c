@@ -108,7 +108,8 @@ static void grade_by(struct work *w, size_t i) {
     if (rc)
         json_object_set_new(result, "error", json_string(err.msg));
     else
-        w->tallies[w->tally_count++] = (struct eval_tally){(int)i, c->id, grade.passed};
+        w->tallies[w->tally_count++] =
+            (struct eval_tally){(int)i, c->id, grade.passed, !grade.passed};
     w->errored |= rc != 0;
     w->failed |= !grade.passed;
     json_array_append_new(w->results, result);

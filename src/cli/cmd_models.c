@@ -1,5 +1,6 @@
 /* attune models and attune import. */
 #include "cli/cli.h"
+#include "cli/import_evals.h"
 #include "cli/opts.h"
 #include "cli/tune_view.h"
 
@@ -97,25 +98,33 @@ static int import_adapter(const char *path, const char *name, const char *base) 
 }
 
 int cmd_import(int argc, char **argv) {
-    const char *name = NULL, *dtype = "bf16", *base = NULL;
+    const char *name = NULL, *dtype = "bf16", *base = NULL, *out = NULL;
     struct opt list[] = {
         {"name", "NAME", OPT_STR, &name, "how to call it (default: from the path)", 0, NULL},
         {"base", "NAME", OPT_STR, &base, "of an adapter (default: what it says itself)", 0, NULL},
         {"dtype", "bf16|f32", OPT_STR, &dtype, "type of the matrices (default: bf16)", 0, NULL},
+        {"out", "PATH", OPT_STR, &out, "cases made of samples of openai/evals", 0, NULL},
         {0}};
     struct usage u = {
         .command = "import",
-        .args = "PATH [--name NAME]",
+        .args = "PATH [--name NAME] | openai-evals FILE",
         .opts = list,
         .args_min = 1,
-        .args_max = 1,
-        .summary = "Take in a model directory, GGUF file or PEFT adapter under a short name.",
+        .args_max = 2,
+        .summary = "Take in a model directory, GGUF file or PEFT adapter under a short name, or "
+                   "exported evals.",
         .example = "attune import ~/Downloads/SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2"};
     int code = opts_parse(&u, argc, argv);
     if (code >= 0) return code;
 
-    if (is_adapter(u.positional[0])) return import_adapter(u.positional[0], name, base);
     struct err err = {0};
+    if (u.positional_count == 2) {
+        int failed = strcmp(u.positional[0], "openai-evals") == 0
+                         ? import_evals(u.positional[1], out, &err)
+                         : err_set(&err, ERR_USAGE, "one path, or openai-evals and a file");
+        return failed ? cli_fail("import", &err) : 0;
+    }
+    if (is_adapter(u.positional[0])) return import_adapter(u.positional[0], name, base);
     char *dir = NULL;
     bool f32 = strcmp(dtype, "f32") == 0;
     int rc = f32 || strcmp(dtype, "bf16") == 0

@@ -127,15 +127,13 @@ static const struct table runs = {
     .row_size = sizeof(struct eval_run),
     .read = read_run};
 
-int eval_runs_add(struct catalog *c, const struct eval_run *new, struct arena *mem,
+static int run_in(struct catalog *c, const struct eval_run *new, struct arena *mem,
                   struct eval_run *ret, struct err *err) {
     char made[ID_SIZE];
     struct eval eval;
     id_new("evalrun_", made);
     const char *id = new->id ? new->id : made;
-    int rc = store_write_begin(c, err);
-    if (rc) return rc;
-    rc = table_get(&c->writer, &evals, new->eval, mem, &eval, err);
+    int rc = table_get(&c->writer, &evals, new->eval, mem, &eval, err);
     if (!rc) rc = free_id(c, &runs, id, err);
     if (!rc)
         rc = db_run(&c->writer,
@@ -146,8 +144,14 @@ int eval_runs_add(struct catalog *c, const struct eval_run *new, struct arena *m
                          v_z(new->name ? new->name : id), v_z(new->model), v_z(new->data_source),
                          v_z(new->metadata), v_z(new->error), v_z(new->picked), v_i(new->total)),
                     err);
-    if (!rc) rc = table_get(&c->writer, &runs, id, mem, ret, err);
-    return store_write_end(c, rc, err);
+    return rc ? rc : table_get(&c->writer, &runs, id, mem, ret, err);
+}
+
+int eval_runs_add(struct catalog *c, const struct eval_run *new, struct arena *mem,
+                  struct eval_run *ret, struct err *err) {
+    int rc = store_write_begin(c, err);
+    if (rc) return rc;
+    return store_write_end(c, run_in(c, new, mem, ret, err), err);
 }
 
 static int run_get_in(struct db *db, const char *eval, const char *id, struct arena *mem,
@@ -273,8 +277,8 @@ int eval_items_list(struct catalog *c, const char *run, const char *status, cons
     return rc;
 }
 
-static int count_in(struct catalog *c, const struct eval_item *new,
-                    const struct eval_counts *counts, struct err *err) {
+static int count_in(struct catalog *c, const char *run, const struct eval_counts *counts,
+                    struct err *err) {
     int rc = 0;
     for (size_t i = 0; !rc && i < counts->tally_count; i++) {
         const struct eval_tally *t = &counts->tallies[i];
@@ -283,8 +287,7 @@ static int count_in(struct catalog *c, const struct eval_item *new,
             "INSERT INTO eval_tally(run, number, criterion, passed, failed) "
             "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "passed = passed + excluded.passed, failed = failed + excluded.failed",
-            VALS(v_z(new->run), v_i(t->number), v_z(t->criterion), v_i(t->passed), v_i(!t->passed)),
-            err);
+            VALS(v_z(run), v_i(t->number), v_z(t->criterion), v_i(t->passed), v_i(t->failed)), err);
     }
     for (size_t i = 0; !rc && i < counts->usage_count; i++) {
         const struct eval_usage *u = &counts->usages[i];
@@ -294,18 +297,36 @@ static int count_in(struct catalog *c, const struct eval_item *new,
                     "calls = calls + excluded.calls, prompt = prompt + excluded.prompt, "
                     "completion = completion + excluded.completion, "
                     "cached = cached + excluded.cached",
-                    VALS(v_z(new->run), v_z(u->model), v_i(u->calls), v_i(u->prompt_tokens),
+                    VALS(v_z(run), v_z(u->model), v_i(u->calls), v_i(u->prompt_tokens),
                          v_i(u->completion_tokens), v_i(u->cached_tokens)),
                     err);
     }
     return rc;
 }
 
-static int add_in(struct catalog *c, const struct eval_item *new, const struct eval_counts *counts,
-                  struct err *err) {
+static int item_in(struct catalog *c, const struct eval_item *new, struct err *err) {
     char id[ID_SIZE];
     int64_t seq;
     bool there = false;
+    int rc = db_i64(&c->writer, "SELECT seq FROM eval_item WHERE run = ? AND place = ?",
+                    VALS(v_z(new->run), v_i(new->number + 1)), &seq, &there, err);
+    if (!rc && there)
+        return err_set(err, ERR_CONFLICT, "row %lld of eval run \"%s\" has an item",
+                       (long long)new->number, new->run);
+    if (rc) return rc;
+    id_new("outputitem_", id);
+    return db_run(&c->writer,
+                  "INSERT INTO eval_item(id, created_at, run, place, status, item, results, "
+                  "sample) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                  VALS(v_z(new->id ? new->id : id),
+                       v_i(new->created_at ? new->created_at : clock_unix()), v_z(new->run),
+                       v_i(new->number + 1), v_z(new->status), v_z(new->item), v_z(new->results),
+                       v_z(new->sample)),
+                  err);
+}
+
+static int add_in(struct catalog *c, const struct eval_item *new, const struct eval_counts *counts,
+                  struct err *err) {
     bool pass = strcmp(new->status, "pass") == 0, fail = strcmp(new->status, "fail") == 0;
     int rc = db_run(&c->writer,
                     "UPDATE eval_run SET passed = passed + ?, failed = failed + ?, "
@@ -313,21 +334,8 @@ static int add_in(struct catalog *c, const struct eval_item *new, const struct e
                     VALS(v_i(pass), v_i(fail), v_i(!pass && !fail), v_z(new->run)), err);
     if (!rc && db_changes(&c->writer) == 0)
         return err_set(err, ERR_CANCELLED, "eval run \"%s\" does not go on", new->run);
-    if (!rc)
-        rc = db_i64(&c->writer, "SELECT seq FROM eval_item WHERE run = ? AND place = ?",
-                    VALS(v_z(new->run), v_i(new->number + 1)), &seq, &there, err);
-    if (!rc && there)
-        return err_set(err, ERR_CONFLICT, "row %lld of eval run \"%s\" has an item",
-                       (long long)new->number, new->run);
-    id_new("outputitem_", id);
-    if (!rc)
-        rc = db_run(&c->writer,
-                    "INSERT INTO eval_item(id, created_at, run, place, status, item, results, "
-                    "sample) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    VALS(v_z(id), v_i(clock_unix()), v_z(new->run), v_i(new->number + 1),
-                         v_z(new->status), v_z(new->item), v_z(new->results), v_z(new->sample)),
-                    err);
-    return rc ? rc : count_in(c, new, counts, err);
+    if (!rc) rc = item_in(c, new, err);
+    return rc ? rc : count_in(c, new->run, counts, err);
 }
 
 int eval_items_add(struct catalog *c, const struct eval_item *new, const struct eval_counts *counts,
@@ -335,6 +343,33 @@ int eval_items_add(struct catalog *c, const struct eval_item *new, const struct 
     int rc = store_write_begin(c, err);
     if (rc) return rc;
     return store_write_end(c, add_in(c, new, counts, err), err);
+}
+
+static int import_in(struct catalog *c, const struct eval_run *run, const struct eval_item *list,
+                     size_t count, const struct eval_counts *counts, struct err *err) {
+    struct arena mem;
+    struct eval_run made;
+    arena_init(&mem, (size_t)1 << 30);
+    int rc = run_in(c, run, &mem, &made, err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        struct eval_item item = list[i];
+        item.run = made.id;
+        rc = item_in(c, &item, err);
+    }
+    if (!rc)
+        rc = db_run(&c->writer,
+                    "UPDATE eval_run SET passed = ?, failed = ?, errored = ? WHERE id = ?",
+                    VALS(v_i(run->passed), v_i(run->failed), v_i(run->errored), v_z(made.id)), err);
+    if (!rc) rc = count_in(c, made.id, counts, err);
+    arena_release(&mem);
+    return rc;
+}
+
+int eval_runs_import(struct catalog *c, const struct eval_run *run, const struct eval_item *list,
+                     size_t count, const struct eval_counts *counts, struct err *err) {
+    int rc = store_write_begin(c, err);
+    if (rc) return rc;
+    return store_write_end(c, import_in(c, run, list, count, counts, err), err);
 }
 
 int eval_items_done(struct catalog *c, const char *run, bool *done, int64_t total,

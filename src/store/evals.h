@@ -94,10 +94,10 @@ int eval_runs_oldest(struct catalog *c, const char *status, struct arena *mem, s
 int eval_runs_update(struct catalog *c, const char *id, const char *from, const char *to,
                      int64_t total, const char *error, struct err *err);
 
-struct eval_tally { /* of one criterion, which graded one item */
+struct eval_tally { /* of one criterion: 1 and 0, or 0 and 1, for one item */
     int number;     /* in the eval's list */
     const char *criterion;
-    bool passed;
+    int64_t passed, failed;
 };
 struct eval_usage { /* of one model, for one item */
     const char *model;
@@ -113,6 +113,10 @@ struct eval_counts {
  * an item. */
 int eval_items_add(struct catalog *c, const struct eval_item *new, const struct eval_counts *counts,
                    struct err *err);
+/* A run that was made elsewhere, whole or not at all, with its counts as they are told; no webhook.
+ * run.status is its end. */
+int eval_runs_import(struct catalog *c, const struct eval_run *run, const struct eval_item *list,
+                     size_t count, const struct eval_counts *counts, struct err *err);
 /* done[i] is set for each row below `total` that has an item. */
 int eval_items_done(struct catalog *c, const char *run, bool *done, int64_t total, struct err *err);
 
