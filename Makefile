@@ -95,7 +95,6 @@ UNIT_DEPS.registry := base num weights text store model registry
 UNIT_DEPS.eval    := base text store data eval
 UNIT_DEPS.jobs    := base num weights text store data model train eval registry jobs
 UNIT_DEPS.api     := base num weights text store data model train infer eval registry jobs api
-UNIT_DEPS.api     := base num weights text store data model train infer eval registry jobs api
 $(BUILD)/unit-%: FORCE
 	@$(MAKE) --no-print-directory MODULES="$(UNIT_DEPS.$*)" UNIT="$(wildcard tests/unit/u_main.c tests/unit/u_$*.c tests/unit/u_$*_*.c)" $(BUILD)/unit-$*.bin
 $(BUILD)/unit-%.bin: $(LIB_OBJ) $(UNIT:%.c=$(BUILD)/%.o)

@@ -1,14 +1,16 @@
 /* Graders: what each type makes of an answer, templates, expressions, schemas, cases. */
 #include "unit.h"
 
+#include "data/schema.h"
 #include "eval/cases.h"
 #include "eval/expression.h"
 #include "eval/grader.h"
 #include "eval/report.h"
-#include "data/schema.h"
 #include "eval/score_json.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static json_t *parsed(const char *text) {
@@ -101,7 +103,7 @@ static void what_cannot_be_graded_says_why(void **state) {
         int rc;
         const char *says;
     } rows[] = {
-        {"{\"type\":\"exact\"}", "{}", ERR_INVALID, "{{item.expected}}: there is no such value"},
+        {"{\"type\":\"exact\"}", "{}", ERR_NOT_FOUND, "{{item.expected}}: there is no such value"},
         {"{\"type\":\"numeric\"}", "{\"expected\":\"x\"}", ERR_INVALID, "is no number"},
         {"{\"type\":\"exact\",\"input\":\"{{user.x}}\"}", "{}", ERR_INVALID,
          "begin with item or sample"},
@@ -205,6 +207,74 @@ static void schemas_judge_values(void **state) {
     json_decref(text);
 }
 
+/* a model that says what the test wants */
+struct told {
+    const char *answer;
+    char asked[400];
+};
+static int told_ask(void *ctx, const struct grader_question *q, struct buf *answer,
+                    struct err *err) {
+    struct told *t = ctx;
+    char *text = json_dumps(q->messages, JSON_COMPACT);
+    snprintf(t->asked, sizeof t->asked, "%s", text);
+    free(text);
+    if (!t->answer) return err_set(err, ERR_IO, "no model");
+    buf_z(answer, t->answer);
+    return 0;
+}
+
+#define SCORED                                                                                     \
+    "{\"type\":\"score_model\",\"name\":\"s\",\"model\":\"m\",\"range\":[1,5],\"input\":[{"        \
+    "\"role\":"                                                                                    \
+    "\"user\",\"content\":[\"is {{sample.output_text}}\",{\"type\":\"input_text\",\"text\":\" "    \
+    "ok\"}]}]}"
+#define LABELED                                                                                    \
+    "{\"type\":\"label_model\",\"name\":\"l\",\"model\":\"m\",\"labels\":[\"yes\",\"no\"],"        \
+    "\"passing_labels\":[\"yes\"],\"input\":[{\"role\":\"user\",\"content\":\"x\"}]}"
+
+static void models_are_asked(void **state) {
+    (void)state;
+    static const struct {
+        const char *config, *answer;
+        double score;
+        bool passed;
+    } rows[] = {{SCORED, "{\"steps\":[],\"result\":3}", 3, true}, /* the middle passes */
+                {SCORED, "{\"steps\":[],\"result\":2.5}", 2.5, false},
+                {SCORED, "{\"steps\":[],\"result\":9e99}", 5, true},
+                {SCORED, "{\"steps\":[],\"result\":-1}", 1, false},
+                {SCORED, "{\"steps\":[],\"result\":\"5\"}", 0, false},
+                {SCORED, "{\"steps\":[{\"descr", 0, false},
+                {LABELED, "{\"label\":\"yes\"}", 1, true},
+                {LABELED, "{\"label\":\"no\"}", 0, false},
+                {LABELED, "yes", 0, false}};
+    struct told told = {0};
+    struct grader_asking asking = {.ask = told_ask, .ctx = &told};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct grader *g = NULL;
+        struct grade grade = {0};
+        struct err err;
+        json_t *c = parsed(rows[i].config), *sample = grader_sample(STR_LIT("it"));
+        if (grader_new_asking(c, "grader", &g, &err)) fail_msg("%s", err.msg);
+        told.answer = rows[i].answer;
+        if (grader_grade_asking(g, &(struct placeholder_scope){NULL, sample}, &asking, &grade,
+                                &err))
+            fail_msg("%s", err.msg);
+        if (fabs(grade.score - rows[i].score) > 1e-12 || grade.passed != rows[i].passed)
+            fail_msg("%s: %g", rows[i].answer, grade.score);
+        assert_true(str_is(grader_model(g, 0), "m"));
+        if (i == 0) assert_non_null(strstr(told.asked, "\"content\":\"is it ok\""));
+        told.answer = NULL;
+        assert_int_equal(grader_grade_asking(g, &(struct placeholder_scope){NULL, sample}, &asking,
+                                             &grade, &err),
+                         ERR_IO);
+        assert_int_equal(grader_grade(g, &(struct placeholder_scope){NULL, sample}, &grade, &err),
+                         ERR_UNSUPPORTED);
+        grader_free(g);
+        json_decref(c);
+        json_decref(sample);
+    }
+}
+
 static const char cases_text[] =
     "{\"id\":\"a\",\"g\":1,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":"
     "\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"yes\"}]}]}\n\n"
@@ -285,5 +355,5 @@ static void several_metrics_are_corrected(void **state) {
 UNIT_TESTS(eval_grader, cmocka_unit_test(each_type_scores_as_it_says),
            cmocka_unit_test(what_cannot_be_graded_says_why),
            cmocka_unit_test(expressions_follow_arithmetic), cmocka_unit_test(schemas_judge_values),
-           cmocka_unit_test(cases_and_outputs_meet_by_id),
+           cmocka_unit_test(models_are_asked), cmocka_unit_test(cases_and_outputs_meet_by_id),
            cmocka_unit_test(several_metrics_are_corrected))

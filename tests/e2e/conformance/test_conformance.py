@@ -11,7 +11,7 @@ HELLO = [{"role": "user", "content": "Tell me about a cat."}]
 OVER = ("succeeded", "failed", "cancelled")
 # the resources whose operations all have to be called by this file
 RESOURCES = ("/files", "/uploads", "/models", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/chat/completions",
-             "/completions", "/batches")
+             "/completions", "/batches", "/evals", "/fine_tuning/alpha")
 TOOL = {"type": "function", "function": {"name": "book_table", "strict": True, "parameters": {
     "type": "object", "properties": {"day": {"type": "string", "enum": ["Monday", "Friday"]}},
     "required": ["day"], "additionalProperties": False}}}
@@ -341,6 +341,116 @@ def test_batches(api):
     api.call("POST", f"/batches/{long['id']}/cancel", status=400)
     api.call("POST", "/batches/batch_none/cancel", status=404)
     listed(api, "/batches")
+
+
+# --- evals and graders ---
+
+CHECK = {"type": "string_check", "name": "same", "input": "{{sample.output_text}}", "reference": "{{item.want}}",
+         "operation": "eq"}
+NEAR = {"type": "text_similarity", "name": "near", "input": "{{sample.output_text}}", "reference": "{{item.want}}",
+        "evaluation_metric": "rouge_l", "pass_threshold": 0}
+LABEL = {"type": "label_model", "name": "label", "model": MODEL, "labels": ["good", "bad"], "passing_labels": ["good"],
+         "input": [{"role": "user", "content": "{{sample.output_text}}"}]}
+SCORE = {"type": "score_model", "name": "score", "model": MODEL, "range": [0, 4], "pass_threshold": 2,
+         "sampling_params": {"max_completions_tokens": 200},
+         "input": [{"role": "user", "content": {"type": "input_text", "text": "{{sample.output_text}}"}}]}
+CUSTOM = {"type": "custom", "item_schema": {"type": "object", "properties": {"want": {"type": "string"}}},
+          "include_sample_schema": True}
+ROWS = [{"item": {"want": "a"}, "sample": {"output_text": "a"}}, {"item": {"want": "a"}, "sample": {"output_text": "b"}},
+        {"item": {"want": "a"}}]
+ASKED = {"type": "completions", "model": MODEL, "sampling_params": {"max_completion_tokens": 8, "temperature": 0},
+         "input_messages": {"type": "template", "template": [{"role": "user", "content": "Say {{item.want}}."}]}}
+
+
+def eval_of(api, config, *criteria):
+    return api.call("POST", "/evals", {"name": "e", "data_source_config": config, "testing_criteria": list(criteria),
+                                       "metadata": {"by": "conformance"}}, status=201).json
+
+
+def run_of(api, e, source):
+    r = api.call("POST", f"/evals/{e['id']}/runs", {"name": "r", "data_source": source}, status=201).json
+    assert r["status"] in ("queued", "in_progress") and re.fullmatch(r"evalrun_[0-9A-Za-z]+", r["id"])
+    return api.until(f"/evals/{e['id']}/runs/{r['id']}", ("completed", "failed", "canceled"))
+
+
+def test_evals(api):
+    e = eval_of(api, CUSTOM, CHECK, NEAR)
+    assert all(c["id"].startswith(c["name"] + "-") for c in e["testing_criteria"])
+    eval_of(api, {"type": "logs", "metadata": {"a": "b"}}, LABEL, SCORE)
+    eval_of(api, {"type": "stored_completions"}, CHECK)
+    assert api.call("GET", "/evals/" + e["id"]).json == e
+    assert api.call("POST", "/evals/" + e["id"], {"name": "new"}).json["name"] == "new"
+    for path in ("/evals", "/evals?order_by=updated_at&order=desc"):
+        listed(api, path)
+    api.call("POST", "/evals", {"data_source_config": CUSTOM, "testing_criteria": [CHECK], "nme": ""}, status=400)
+    assert api.call("DELETE", "/evals/" + e["id"]).json["eval_id"] == e["id"]
+    for method in ("GET", "DELETE"):
+        api.call(method, "/evals/" + e["id"], status=404)
+
+
+def test_eval_runs(api):
+    e = eval_of(api, CUSTOM, CHECK, NEAR)
+    at = f"/evals/{e['id']}/runs"
+    r = run_of(api, e, {"type": "jsonl", "source": {"type": "file_content", "content": ROWS}})
+    assert r["result_counts"] == {"total": 3, "errored": 1, "failed": 1, "passed": 1}
+    items = listed(api, f"{at}/{r['id']}/output_items")["data"]
+    assert [i["status"] for i in items] == ["pass", "fail", "error"]
+    assert [i["datasource_item_id"] for i in items] == [0, 1, 2]
+    for status, count in (("pass", 1), ("fail", 1)):
+        assert len(api.call("GET", f"{at}/{r['id']}/output_items?status={status}").json["data"]) == count
+    assert api.call("GET", f"{at}/{r['id']}/output_items/{items[0]['id']}").json == items[0]
+    assert r["id"] in [x["id"] for x in listed(api, at + "?status=completed")["data"]]
+    assert api.raw("GET", r["report_url"].split("/v1", 1)[1]).headers["content-type"].startswith("text/html")
+    api.call("POST", f"{at}/{r['id']}", status=400)
+    api.call("POST", at, {"data_source": {"type": "jsonl", "source": {"type": "file_id", "id": "file-no"}}}, status=400)
+    assert api.call("DELETE", f"{at}/{r['id']}").json["run_id"] == r["id"]
+    api.call("GET", f"{at}/{r['id']}", status=404)
+
+
+def test_eval_runs_that_ask(api):
+    e = eval_of(api, CUSTOM, NEAR, LABEL, SCORE)
+    f = api.upload([json.dumps(x).encode() for x in ROWS] + [b"{}"], "evals", "rows.jsonl")
+    r = run_of(api, e, {**ASKED, "source": {"type": "file_id", "id": f["id"]}})
+    assert r["result_counts"]["total"] == 4 and r["result_counts"]["errored"] == 1 and r["model"] == MODEL
+    assert r["per_model_usage"][0]["invocation_count"] == 9
+    assert {x["testing_criteria"] for x in r["per_testing_criteria_results"]} == {c["id"] for c in e["testing_criteria"]}
+    items = listed(api, f"/evals/{e['id']}/runs/{r['id']}/output_items")["data"]
+    assert items[0]["sample"]["input"] == [{"role": "user", "content": "Say a."}]
+    long = {**ASKED, "sampling_params": {"max_completion_tokens": 200},
+            "source": {"type": "file_content", "content": ROWS[:1] * 200}}
+    r = api.call("POST", f"/evals/{e['id']}/runs", {"data_source": long}, status=201).json
+    assert api.call("POST", f"/evals/{e['id']}/runs/{r['id']}").json["status"] == "canceled"
+    assert run_of(api, e, {**ASKED, "source": {"type": "file_content", "content": ROWS}})["status"] == "completed"
+
+
+@pytest.mark.parametrize("kind", ["completions", "responses"])
+def test_evals_of_logs(api, kind):
+    chat(api, store=True, metadata={"evals": kind})
+    chat(api, store=True, metadata={"evals": kind})
+    e = eval_of(api, {"type": "logs"}, {**CHECK, "reference": "{{item.input[0].content}}"})
+    source = {"type": "stored_completions" if kind == "completions" else kind, "metadata": {"evals": kind}, "limit": 1}
+    r = run_of(api, e, {"type": kind, "source": source})
+    assert r["result_counts"] == {"total": 1, "errored": 0, "failed": 1, "passed": 0} and r["model"] is None
+    again = {"type": kind, "source": source, "model": MODEL,
+             "input_messages": {"type": "item_reference", "item_reference": "item.input"},
+             "sampling_params": {"max_completion_tokens": 4}}
+    r = run_of(api, e, again)
+    assert r["result_counts"]["errored"] == 0 and r["per_model_usage"][0]["invocation_count"] == 1
+    empty = run_of(api, e, {"type": kind, "source": {"type": source["type"], "metadata": {"evals": "none"}}})
+    assert empty["status"] == "failed" and empty["error"]["message"]
+
+
+def test_graders(api):
+    at = "/fine_tuning/alpha/graders/"
+    multi = {"type": "multi", "name": "m", "graders": {"a": CHECK, "b": NEAR}, "calculate_output": "(a + b) / 2"}
+    for grader in (CHECK, NEAR, SCORE, multi):
+        assert api.call("POST", at + "validate", {"grader": grader}).json == {"grader": grader}
+        got = api.call("POST", at + "run", {"grader": grader, "item": {"want": "x"}, "model_sample": "x"}).json
+        assert got["metadata"]["name"] == grader["name"] and not got["metadata"]["errors"]["other_error"]
+    assert got["reward"] == 1 and got["sub_rewards"] == {"a": 1, "b": 1}
+    for wrong in ({"type": "python", "name": "p", "source": "def grade(s, i): return 1"}, {**NEAR, "evaluation_metric": "cosine"},
+                  {**CHECK, "operation": "is"}):
+        api.call("POST", at + "validate", {"grader": wrong}, status=400)
 
 
 # --- what was called ---

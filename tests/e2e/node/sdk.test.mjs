@@ -103,3 +103,32 @@ test('pages come one after the other', async () => {
   for await (const f of client.files.list({ purpose: 'fine-tune', limit: 1 })) got.push(f.id);
   assert.deepEqual(got.filter((id) => made.includes(id)), made.reverse());
 });
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const check = {
+  type: 'string_check', name: 'same', input: '{{sample.output_text}}', reference: '{{item.want}}', operation: 'eq',
+};
+
+test('evals are made, run and read', { skip: !client.evals }, async () => {
+  const made = await client.evals.create({
+    name: 'node', testing_criteria: [check],
+    data_source_config: { type: 'custom', item_schema: { type: 'object' }, include_sample_schema: true },
+  });
+  const content = [{ item: { want: 'a' }, sample: { output_text: 'a' } }, { item: { want: 'a' }, sample: { output_text: 'b' } }];
+  let run = await client.evals.runs.create(made.id, {
+    data_source: { type: 'jsonl', source: { type: 'file_content', content } },
+  });
+  for (let i = 0; i < 600 && ['queued', 'in_progress'].includes(run.status); i++) {
+    await sleep(100);
+    const page = await client.evals.runs.list(made.id);
+    run = page.data.find((r) => r.id === run.id);
+  }
+  assert.equal(run.status, 'completed');
+  assert.deepEqual(run.result_counts, { total: 2, errored: 0, failed: 1, passed: 1 });
+});
+
+test('graders are tried', { skip: !client.fineTuning.alpha?.graders }, async () => {
+  const r = await client.fineTuning.alpha.graders.run({ grader: check, item: { want: 'x' }, model_sample: 'x' });
+  assert.equal(r.reward, 1);
+  assert.deepEqual((await client.fineTuning.alpha.graders.validate({ grader: check })).grader, check);
+});
