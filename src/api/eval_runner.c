@@ -138,14 +138,14 @@ static const char *text_of(struct arena *mem, const json_t *v) {
 
 static int keep(struct work *w, int64_t i, struct err *err) {
     json_t *none = json_object();
-    struct eval_item item = {.run = w->r->run.id,
-                             .status = w->errored  ? "error"
-                                       : w->failed ? "fail"
-                                                   : "pass",
-                             .item = text_of(&w->mem, w->row.item ? w->row.item : none),
-                             .results = text_of(&w->mem, w->results),
-                             .sample = text_of(&w->mem, w->sample),
-                             .number = i};
+    struct eval_output item = {.run = w->r->run.id,
+                               .status = w->errored  ? "error"
+                                         : w->failed ? "fail"
+                                                     : "pass",
+                               .item = text_of(&w->mem, w->row.item ? w->row.item : none),
+                               .results = text_of(&w->mem, w->results),
+                               .sample = text_of(&w->mem, w->sample),
+                               .number = i};
     struct eval_counts counts = {w->tallies, w->tally_count, w->calls.usage, w->calls.usage_count};
     json_decref(none);
     if (w->mem.over) return err_set(err, ERR_LIMIT, "an item is larger than 256 MiB");

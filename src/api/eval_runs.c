@@ -38,7 +38,7 @@ static json_t *run_json(const struct http_request *req, const struct eval_run *r
     return o;
 }
 
-static json_t *item_json(const char *eval, const struct eval_item *i) {
+static json_t *item_json(const char *eval, const struct eval_output *i) {
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:o, s:o, s:o}", "object", "eval.run.output_item",
         "id", i->id, "run_id", i->run, "eval_id", eval, "created_at", (json_int_t)i->created_at,
@@ -183,7 +183,7 @@ static int delete (struct http_request *req, struct http_response *res, struct e
 static int list_items(struct http_request *req, struct http_response *res, struct err *err) {
     static const struct api_list how = {.limit = 20, .limit_max = 100, .ascending = true};
     static const char *const states[] = {"pass", "fail", "error", NULL};
-    struct eval_item_list found;
+    struct eval_output_list found;
     struct page page;
     struct eval_run r;
     const char *status;
@@ -201,7 +201,7 @@ static int list_items(struct http_request *req, struct http_response *res, struc
 
 static int get_item(struct http_request *req, struct http_response *res, struct err *err) {
     struct eval_run r;
-    struct eval_item item;
+    struct eval_output item;
     const char *id = api_param(req, 2);
     int rc = get_run(req, &r, res, err);
     if (rc) return rc;

@@ -78,7 +78,7 @@ static void read_counts(const json_t *eval, const json_t *run, struct arena *mem
     *ret = (struct eval_counts){tallies, tally_count, usages, usage_count};
 }
 
-static int read_items(const json_t *list, struct arena *mem, struct eval_item **ret,
+static int read_items(const json_t *list, struct arena *mem, struct eval_output **ret,
                       struct err *err) {
     static const char *const states[] = {"pass", "fail", "error"};
     size_t n = json_array_size(list);
@@ -91,16 +91,16 @@ static int read_items(const json_t *list, struct arena *mem, struct eval_item **
         bool known = false;
         for (size_t s = 0; status && s < sizeof states / sizeof *states; s++)
             known = known || strcmp(status, states[s]) == 0;
-        (*ret)[i] = (struct eval_item){.id = text_of(v, "id"),
-                                       .status = known ? status : "error",
-                                       .number = json_is_integer(number) &&
-                                                         number_of(v, "datasource_item_id") >= 0
-                                                     ? number_of(v, "datasource_item_id")
-                                                     : (int64_t)i,
-                                       .created_at = number_of(v, "created_at"),
-                                       .item = json_of(mem, v, "datasource_item", "{}"),
-                                       .results = json_of(mem, v, "results", "[]"),
-                                       .sample = json_of(mem, v, "sample", "{}")};
+        (*ret)[i] = (struct eval_output){.id = text_of(v, "id"),
+                                         .status = known ? status : "error",
+                                         .number = json_is_integer(number) &&
+                                                           number_of(v, "datasource_item_id") >= 0
+                                                       ? number_of(v, "datasource_item_id")
+                                                       : (int64_t)i,
+                                         .created_at = number_of(v, "created_at"),
+                                         .item = json_of(mem, v, "datasource_item", "{}"),
+                                         .results = json_of(mem, v, "results", "[]"),
+                                         .sample = json_of(mem, v, "sample", "{}")};
     }
     return *ret && !mem->over ? 0 : err_set(err, ERR_LIMIT, "a run is larger than 1 GiB");
 }
@@ -111,7 +111,7 @@ static int import_run(struct catalog *c, const json_t *eval, const char *eval_id
     const json_t *items = list_of(v, "output_items"), *told = json_object_get(v, "result_counts");
     const char *status = text_of(v, "status");
     struct eval_counts counts;
-    struct eval_item *list = NULL;
+    struct eval_output *list = NULL;
     struct arena mem;
     bool ended = false;
     for (size_t i = 0; status && i < sizeof ends / sizeof *ends; i++)

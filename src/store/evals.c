@@ -242,38 +242,38 @@ int eval_runs_delete(struct catalog *c, const char *eval, const char *id, struct
 /* --- items --- */
 
 static void read_item(sqlite3_stmt *st, struct arena *mem, void *row) {
-    *(struct eval_item *)row = (struct eval_item){.id = col_z(st, 0, mem),
-                                                  .run = col_z(st, 1, mem),
-                                                  .status = col_z(st, 2, mem),
-                                                  .item = col_z(st, 3, mem),
-                                                  .results = col_z(st, 4, mem),
-                                                  .sample = col_z(st, 5, mem),
-                                                  .number = col_i64(st, 6) - 1,
-                                                  .created_at = col_i64(st, 7)};
+    *(struct eval_output *)row = (struct eval_output){.id = col_z(st, 0, mem),
+                                                      .run = col_z(st, 1, mem),
+                                                      .status = col_z(st, 2, mem),
+                                                      .item = col_z(st, 3, mem),
+                                                      .results = col_z(st, 4, mem),
+                                                      .sample = col_z(st, 5, mem),
+                                                      .number = col_i64(st, 6) - 1,
+                                                      .created_at = col_i64(st, 7)};
 }
 static const struct table items = {.name = "eval_item_placed",
                                    .columns =
                                        "id, run, status, item, results, sample, seq, created_at",
                                    .what = "output item",
-                                   .row_size = sizeof(struct eval_item),
+                                   .row_size = sizeof(struct eval_output),
                                    .read = read_item};
 
 int eval_items_get(struct catalog *c, const char *run, const char *id, struct arena *mem,
-                   struct eval_item *ret, struct err *err) {
+                   struct eval_output *ret, struct err *err) {
     int rc = store_get(c, &items, id, mem, ret, err);
     if (!rc && strcmp(ret->run, run) != 0) rc = no_such(&items, id, err);
     return rc;
 }
 
 int eval_items_list(struct catalog *c, const char *run, const char *status, const struct page *page,
-                    struct arena *mem, struct eval_item_list *ret, struct err *err) {
+                    struct arena *mem, struct eval_output_list *ret, struct err *err) {
     struct where w;
     struct list_out out;
     where_init(&w);
     where_add(&w, "run = ?", v_z(run));
     if (status) where_add(&w, "status = ?", v_z(status));
     int rc = store_list(c, &items, &w, page, mem, &out, err);
-    if (!rc) *ret = (struct eval_item_list){out.rows, out.count, out.has_more};
+    if (!rc) *ret = (struct eval_output_list){out.rows, out.count, out.has_more};
     return rc;
 }
 
@@ -304,7 +304,7 @@ static int count_in(struct catalog *c, const char *run, const struct eval_counts
     return rc;
 }
 
-static int item_in(struct catalog *c, const struct eval_item *new, struct err *err) {
+static int item_in(struct catalog *c, const struct eval_output *new, struct err *err) {
     char id[ID_SIZE];
     int64_t seq;
     bool there = false;
@@ -325,8 +325,8 @@ static int item_in(struct catalog *c, const struct eval_item *new, struct err *e
                   err);
 }
 
-static int add_in(struct catalog *c, const struct eval_item *new, const struct eval_counts *counts,
-                  struct err *err) {
+static int add_in(struct catalog *c, const struct eval_output *new,
+                  const struct eval_counts *counts, struct err *err) {
     bool pass = strcmp(new->status, "pass") == 0, fail = strcmp(new->status, "fail") == 0;
     int rc = db_run(&c->writer,
                     "UPDATE eval_run SET passed = passed + ?, failed = failed + ?, "
@@ -338,21 +338,21 @@ static int add_in(struct catalog *c, const struct eval_item *new, const struct e
     return rc ? rc : count_in(c, new->run, counts, err);
 }
 
-int eval_items_add(struct catalog *c, const struct eval_item *new, const struct eval_counts *counts,
-                   struct err *err) {
+int eval_items_add(struct catalog *c, const struct eval_output *new,
+                   const struct eval_counts *counts, struct err *err) {
     int rc = store_write_begin(c, err);
     if (rc) return rc;
     return store_write_end(c, add_in(c, new, counts, err), err);
 }
 
-static int import_in(struct catalog *c, const struct eval_run *run, const struct eval_item *list,
+static int import_in(struct catalog *c, const struct eval_run *run, const struct eval_output *list,
                      size_t count, const struct eval_counts *counts, struct err *err) {
     struct arena mem;
     struct eval_run made;
     arena_init(&mem, (size_t)1 << 30);
     int rc = run_in(c, run, &mem, &made, err);
     for (size_t i = 0; !rc && i < count; i++) {
-        struct eval_item item = list[i];
+        struct eval_output item = list[i];
         item.run = made.id;
         rc = item_in(c, &item, err);
     }
@@ -365,7 +365,7 @@ static int import_in(struct catalog *c, const struct eval_run *run, const struct
     return rc;
 }
 
-int eval_runs_import(struct catalog *c, const struct eval_run *run, const struct eval_item *list,
+int eval_runs_import(struct catalog *c, const struct eval_run *run, const struct eval_output *list,
                      size_t count, const struct eval_counts *counts, struct err *err) {
     int rc = store_write_begin(c, err);
     if (rc) return rc;

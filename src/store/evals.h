@@ -66,22 +66,22 @@ int eval_runs_cancel(struct catalog *c, const char *eval, const char *id, struct
                      struct eval_run *ret, struct err *err);
 int eval_runs_delete(struct catalog *c, const char *eval, const char *id, struct err *err);
 
-struct eval_item {
+struct eval_output {
     const char *id, *run;
     const char *status;                  /* "pass", "fail", "error" */
     const char *item, *results, *sample; /* JSON: an object, a list, an object */
     int64_t number;                      /* of the row, from 0 */
     int64_t created_at;
 };
-struct eval_item_list {
-    struct eval_item *list;
+struct eval_output_list {
+    struct eval_output *list;
     size_t count;
     bool has_more;
 };
 int eval_items_get(struct catalog *c, const char *run, const char *id, struct arena *mem,
-                   struct eval_item *ret, struct err *err);
+                   struct eval_output *ret, struct err *err);
 int eval_items_list(struct catalog *c, const char *run, const char *status, const struct page *page,
-                    struct arena *mem, struct eval_item_list *ret,
+                    struct arena *mem, struct eval_output_list *ret,
                     struct err *err); /* status NULL: all */
 
 /* --- for the runner --- */
@@ -111,11 +111,11 @@ struct eval_counts {
 };
 /* new: all but id and created_at. ERR_CANCELLED: the run does not go on; ERR_CONFLICT: the row has
  * an item. */
-int eval_items_add(struct catalog *c, const struct eval_item *new, const struct eval_counts *counts,
-                   struct err *err);
+int eval_items_add(struct catalog *c, const struct eval_output *new,
+                   const struct eval_counts *counts, struct err *err);
 /* A run that was made elsewhere, whole or not at all, with its counts as they are told; no webhook.
  * run.status is its end. */
-int eval_runs_import(struct catalog *c, const struct eval_run *run, const struct eval_item *list,
+int eval_runs_import(struct catalog *c, const struct eval_run *run, const struct eval_output *list,
                      size_t count, const struct eval_counts *counts, struct err *err);
 /* done[i] is set for each row below `total` that has an item. */
 int eval_items_done(struct catalog *c, const char *run, bool *done, int64_t total, struct err *err);

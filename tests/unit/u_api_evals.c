@@ -159,7 +159,7 @@ static void a_run_that_was_broken_off_goes_on(void **state) {
     /* a server that ended kept the first row, as it was then */
     if (eval_runs_update(f.api.catalog, id, "queued", "in_progress", 2, NULL, &err))
         fail_msg("%s", err.msg);
-    struct eval_item item = {
+    struct eval_output item = {
         .run = id, .status = "pass", .item = "{\"kept\":1}", .results = "[]", .sample = "{}"};
     if (eval_items_add(f.api.catalog, &item, &(struct eval_counts){0}, &err))
         fail_msg("%s", err.msg);

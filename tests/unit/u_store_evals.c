@@ -25,12 +25,12 @@ static int add_item(struct fixture *f, const char *run, int64_t number, const ch
     struct eval_tally tally = {0, "c-1", strcmp(status, "pass") == 0, strcmp(status, "fail") == 0};
     struct eval_usage usage = {"m", 1, 10, 5, 2};
     struct eval_counts counts = {&tally, strcmp(status, "error") != 0, &usage, 1};
-    struct eval_item item = {.run = run,
-                             .status = status,
-                             .item = "{}",
-                             .results = "[]",
-                             .sample = "{}",
-                             .number = number};
+    struct eval_output item = {.run = run,
+                               .status = status,
+                               .item = "{}",
+                               .results = "[]",
+                               .sample = "{}",
+                               .number = number};
     return eval_items_add(f->c, &item, &counts, &f->err);
 }
 
@@ -60,7 +60,7 @@ static void counts_follow_the_items(void **state) {
     struct fixture *f = *state;
     struct eval e = one_eval(f, "e"), other = one_eval(f, "o");
     struct eval_run r = one_run(f, e.id);
-    struct eval_item_list items;
+    struct eval_output_list items;
     bool done[4] = {false};
     assert_int_equal(add_item(f, r.id, 0, "pass"), ERR_CANCELLED); /* it is queued */
     assert_int_equal(eval_runs_update(f->c, r.id, "queued", "in_progress", 4, NULL, &f->err), 0);
@@ -123,7 +123,7 @@ static void a_run_from_elsewhere_is_kept_whole(void **state) {
                          .passed = 7,
                          .failed = 2,
                          .errored = 1};
-    struct eval_item items[] = {
+    struct eval_output items[] = {
         {.id = "i1", .status = "pass", .item = "{}", .results = "[]", .sample = "{}", .number = 5},
         {.id = "i2", .status = "fail", .item = "{}", .results = "[]", .sample = "{}", .number = 5}};
     struct eval_run got;
