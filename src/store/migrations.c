@@ -169,5 +169,19 @@ static const char evals[] =
     "completion INTEGER NOT NULL, cached INTEGER NOT NULL, PRIMARY KEY(run, model)) STRICT, "
     "WITHOUT ROWID;";
 
-const char *const store_migrations[] = {first, lifecycle, datasets, traffic, evals};
+/* the request log; alarms of drift that stand */
+static const char requests[] =
+    "CREATE TABLE request(seq INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, "
+    "model TEXT NOT NULL, alias TEXT NOT NULL, key TEXT NOT NULL, completion TEXT, "
+    "finish TEXT NOT NULL, status INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, "
+    "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, first_ms REAL NOT NULL, "
+    "total_ms REAL NOT NULL, language INTEGER NOT NULL, topic INTEGER NOT NULL, "
+    "refusal INTEGER NOT NULL, format INTEGER NOT NULL, prompt TEXT, answer TEXT) STRICT;"
+    "CREATE INDEX request_model ON request(model, seq, at_ms);"
+    "CREATE INDEX request_at ON request(at_ms);"
+    "CREATE TABLE drift_alarm(" ROW "at INTEGER NOT NULL, model TEXT NOT NULL, "
+    "stream TEXT NOT NULL, p REAL NOT NULL, psi REAL NOT NULL, stands INTEGER NOT NULL, "
+    "UNIQUE(model, stream)) STRICT;";
+
+const char *const store_migrations[] = {first, lifecycle, datasets, traffic, evals, requests};
 const int store_migration_count = sizeof store_migrations / sizeof *store_migrations;
