@@ -15,6 +15,7 @@ struct grammar_cache;
 struct canary_watch;
 struct breakers;
 struct background;
+struct request_log;
 struct api {
     struct catalog *catalog;
     struct metrics *metrics;
@@ -24,6 +25,7 @@ struct api {
     struct canary_watch *canaries; /* told how requests of split aliases ended; NULL: nobody is */
     struct breakers *breakers;     /* of models that have a fallback; NULL: none */
     struct background *batches, *evals; /* NULL: they wait */
+    struct request_log *requests; /* NULL: none is kept */
     const char *path_name;     /* of the kernels */
     const char *default_model; /* answers for names nobody knows; NULL: they are errors */
     int64_t file_max;          /* bytes of one file */

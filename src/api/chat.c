@@ -5,6 +5,7 @@
 #include "api/chat_answer.h"
 #include "api/generation.h"
 #include "api/grammar_cache.h"
+#include "api/request_log.h"
 
 #include "base/mem.h"
 #include "store/completions.h"
@@ -29,11 +30,41 @@ struct chat {
     struct str *names;     /* of functions; in the request's arena */
     size_t name_count;
     bool opened;
+    int status; /* of the answer where it is an error; 0: none so far */
 };
+
+static struct str last_of_user(const json_t *messages) {
+    for (size_t i = json_array_size(messages); i-- > 0;) {
+        const json_t *m = json_array_get(messages, i);
+        if (str_is(json_str(json_object_get(m, "role")), "user"))
+            return json_str(json_object_get(m, "content"));
+    }
+    return (struct str){0};
+}
+
+static void log_chat(struct chat *c) {
+    struct request_entry e;
+    bool ended;
+    if (!c->g.name || !c->api->requests) return; /* no model: nobody's traffic */
+    generation_entry(&c->g, c->req, &c->set, &e, &ended);
+    e.status = c->status ? c->status : ended ? 200 : 499;
+    e.prompt = last_of_user(c->r.messages);
+    if (c->answers.count) {
+        e.completion = c->answers.id;
+        e.answer = buf_view(&c->answers.list[0].content);
+        if (c->answers.list[0].choice.ended)
+            e.finish = answer_finish(&c->answers, &c->answers.list[0]);
+    }
+    /* a grammar cannot be broken, but cut off before its end */
+    if (ended && c->grammar && c->r.tool_choice != TOOLS_AUTO)
+        e.format = strcmp(c->answers.list[0].choice.finish, "length") == 0;
+    request_log_add(c->api->requests, &e);
+}
 
 static void chat_close(void *ctx, bool complete) {
     struct chat *c = ctx;
     (void)complete;
+    log_chat(c);
     answers_release(&c->answers);
     grammar_free(c->grammar);
     json_decref(c->no_parameters);
@@ -314,6 +345,7 @@ static enum http_next chunks_next(void *ctx, int wait_ms, struct buf *out) {
     if (!rc && done) rc = finish(c, &object, &err);
     if (rc) {
         generation_failed(&c->g, rc);
+        c->status = err_http_status(rc);
         sse_data(out, http_error_object(err_http_status(rc), NULL, NULL, err.msg));
         return HTTP_END;
     }
@@ -333,7 +365,8 @@ static enum http_next object_next(void *ctx, int wait_ms, struct buf *out) {
     if (!rc && !done) return HTTP_WAIT;
     if (!rc) rc = finish(c, &object, &err);
     if (rc) generation_failed(&c->g, rc);
-    if (rc) object = http_error_object(err_http_status(rc), NULL, NULL, err.msg);
+    if (rc) c->status = err_http_status(rc);
+    if (rc) object = http_error_object(c->status, NULL, NULL, err.msg);
     json_write(object, out);
     json_decref(object);
     return HTTP_END;
@@ -383,6 +416,8 @@ static int try_once(struct http_request *req, int attempt, int *ret_next, struct
     if (!rc) rc = answer_object(c, res, err);
     if (rc) generation_failed(&c->g, rc);
     if (rc) *ret_next = generation_next(&c->g, req, rc);
+    if (rc < 0) c->status = rc == ERR_CANCELLED ? 499 : err_http_status(rc);
+    if (rc > 0) c->status = res->status;
     if (!res->stream.next) chat_close(c, true);
     return rc;
 }

@@ -1,5 +1,6 @@
 #include "api/choice.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "text/decode.h"
 
@@ -168,6 +169,7 @@ int choice_wait(struct choice *c, int timeout_ms, struct err *err) {
     if (rc) return rc;
     c->prompt_tokens = e.prompt_tokens;
     c->cached_tokens = e.cached_tokens;
+    if (e.kind == ENGINE_TOKENS && !c->first_ns) c->first_ns = clock_ns();
     switch (e.kind) {
     case ENGINE_TIMEOUT: return 0;
     case ENGINE_PROMPT: take_prompt(c, &e); return 0;

@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "api/choice.h"
 #include "api/generation.h"
+#include "api/request_log.h"
 
 #include "base/mem.h"
 
@@ -44,11 +45,30 @@ struct completion {
     struct choice_set set;
     char id[ID_SIZE];
     int64_t created;
+    int status; /* of the answer where it is an error; 0: none so far */
 };
+
+static void log_completion(struct completion *c) {
+    struct request_entry e;
+    bool ended;
+    if (!c->g.name || !c->g.api->requests) return; /* no model: nobody's traffic */
+    generation_entry(&c->g, c->req, &c->set, &e, &ended);
+    e.status = c->status ? c->status : ended ? 200 : 499;
+    for (int64_t i = 0; i < c->prompt_count; i++) e.prompt_tokens += c->prompts[i].ids.n;
+    if (c->prompt_count) e.prompt = buf_view(&c->prompts[0].text);
+    if (c->set.count) {
+        const struct line *l = &c->lines[0];
+        e.completion = c->id;
+        e.finish = l->choice.ended ? l->choice.finish : NULL;
+        e.answer = str_from(buf_view(&l->text), c->echo ? c->prompts[0].text.n : 0);
+    }
+    request_log_add(c->g.api->requests, &e);
+}
 
 static void completion_close(void *ctx, bool complete) {
     struct completion *c = ctx;
     (void)complete;
+    log_completion(c);
     for (int64_t i = 0; i < c->set.count; i++) {
         choice_close(&c->lines[i].choice);
         buf_release(&c->lines[i].text);
@@ -352,6 +372,7 @@ static enum http_next chunks_next(void *ctx, int wait_ms, struct buf *out) {
     int rc = pump(c, wait_ms, &done, &err);
     if (rc) {
         generation_failed(&c->g, rc);
+        c->status = err_http_status(rc);
         sse_data(out, http_error_object(err_http_status(rc), NULL, NULL, err.msg));
         return HTTP_END;
     }
@@ -375,7 +396,8 @@ static enum http_next object_next(void *ctx, int wait_ms, struct buf *out) {
     int rc = pump(c, wait_ms, &done, &err);
     if (!rc && !done) return HTTP_WAIT;
     if (rc) generation_failed(&c->g, rc);
-    json_t *v = rc ? http_error_object(err_http_status(rc), NULL, NULL, err.msg) : result(c);
+    if (rc) c->status = err_http_status(rc);
+    json_t *v = rc ? http_error_object(c->status, NULL, NULL, err.msg) : result(c);
     json_write(v, out);
     json_decref(v);
     return HTTP_END;
@@ -431,6 +453,8 @@ static int try_once(struct http_request *req, int attempt, int *ret_next, struct
     if (!rc) rc = answer_object(c, res, err);
     if (rc) generation_failed(&c->g, rc);
     if (rc) *ret_next = generation_next(&c->g, req, rc);
+    if (rc < 0) c->status = rc == ERR_CANCELLED ? 499 : err_http_status(rc);
+    if (rc > 0) c->status = res->status;
     if (!res->stream.next) completion_close(c, true);
     return rc;
 }

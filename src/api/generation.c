@@ -1,6 +1,7 @@
 #include "api/generation.h"
 
 #include "api/grammar_cache.h"
+#include "api/request_log.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -259,6 +260,27 @@ int generation_busy(struct http_request *req, struct http_response *res) {
     http_header_add(req, res, "Retry-After", str_of(seconds));
     return http_error(res, 429, "rate_limit_exceeded", NULL,
                       "The queue of requests is full. Please try again in %s s.", seconds);
+}
+
+/* --- the request log --- */
+
+void generation_entry(const struct generation *g, const struct http_request *req,
+                      struct choice_set *set, struct request_entry *ret, bool *ret_ended) {
+    *ret = (struct request_entry){.model = g->name,
+                                  .key = req->key,
+                                  .alias = json_str(json_object_get(req->json, "model")),
+                                  .total_ms = (double)(clock_ns() - g->begun_ns) / 1e6,
+                                  .prompt_tokens = g->prompt.n,
+                                  .format = -1};
+    *ret_ended = set->opened == set->count && set->count > 0;
+    for (int64_t i = 0; i < set->opened; i++) {
+        const struct choice *c = set->at(set->ctx, i);
+        double first = c->first_ns ? (double)(c->first_ns - g->begun_ns) / 1e6 : 0;
+        ret->completion_tokens += c->completion_tokens;
+        ret->cached_tokens += i == 0 ? c->cached_tokens : 0;
+        if (first > 0 && (ret->first_ms == 0 || first < ret->first_ms)) ret->first_ms = first;
+        *ret_ended = *ret_ended && c->ended;
+    }
 }
 
 /* --- grammars --- */

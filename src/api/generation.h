@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "api/chat_request.h"
+#include "api/choice.h"
 #include "infer/engine.h"
 #include "registry/router.h"
 #include "text/grammar.h"
@@ -72,6 +73,12 @@ struct engine_request generation_request(const struct generation *g);
  * caller where the request was not taken. */
 int generation_filter(struct generation *g, struct grammar *grammar, struct engine_filter *ret,
                       struct err *err);
+/* A line of the request log: what is the same for every kind of request, from its choices. `ended`:
+ * of all of them the answer is complete. The caller adds id, format and texts. */
+struct request_entry;
+void generation_entry(const struct generation *g, const struct http_request *req,
+                      struct choice_set *set, struct request_entry *ret, bool *ret_ended);
+
 /* 429 with Retry-After */
 int generation_busy(struct http_request *req, struct http_response *res);
 

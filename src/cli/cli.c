@@ -28,6 +28,23 @@ void cli_time(int64_t unix_seconds, char ret[40]) {
         snprintf(ret, 40, "-");
 }
 
+bool cli_time_parse(const char *text, int64_t *ret_ms) {
+    struct tm tm = {.tm_mday = 1};
+    int n = 0, fields = sscanf(text, "%4d-%2d-%2d%n%*[ T]%2d:%2d%n:%2d%n", &tm.tm_year, &tm.tm_mon,
+                               &tm.tm_mday, &n, &tm.tm_hour, &tm.tm_min, &n, &tm.tm_sec, &n);
+    if (fields >= 3 && (text[n] == '\0' || strcmp(text + n, "Z") == 0)) {
+        tm.tm_year -= 1900;
+        tm.tm_mon -= 1;
+        *ret_ms = (int64_t)timegm(&tm) * 1000;
+        return fields != 4;
+    }
+    long long seconds;
+    char rest;
+    if (sscanf(text, "%lld%c", &seconds, &rest) != 1 || seconds < 0) return false;
+    *ret_ms = seconds * 1000;
+    return true;
+}
+
 int cli_stdin(struct buf *b, struct err *err) {
     buf_init(b, STDIN_MAX);
     char chunk[1 << 16];

@@ -27,6 +27,7 @@
     X(route, "names that stand for models")                                                        \
     X(canary, "a share of requests for a new model, more step by step, or back")                  \
     X(promote, "the gate: an alias leads to a model that is better than what is live")             \
+    X(monitor, "what was asked and answered: tokens, times, cost, drift")                          \
     X(schedule, "retraining at given times")                                                       \
     X(rollback, "an alias leads again to what it led to before")                                   \
     X(history, "what an alias led to, and when")                                                   \
@@ -50,6 +51,8 @@ int cli_fail(const char *command, const struct err *err);
 
 /* "2026-11-21 21:58", UTC; "-" for 0 */
 void cli_time(int64_t unix_seconds, char ret[40]);
+/* "2026-11-21", "2026-11-21 18:30", "2026-11-21T18:30:05Z" (UTC), or Unix seconds */
+bool cli_time_parse(const char *text, int64_t *ret_ms);
 
 /* All of standard input, at most max bytes. */
 int cli_stdin(struct buf *b, struct err *err);

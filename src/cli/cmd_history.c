@@ -25,24 +25,6 @@ static void time_text(int64_t at_ms, char ret[TIME_SIZE]) {
     snprintf(ret + n, TIME_SIZE - n, ".%03dZ", (int)(at_ms % 1000));
 }
 
-/* "2026-11-21", "2026-11-21 18:30", "2026-11-21T18:30:05Z" (UTC), or Unix seconds */
-static bool time_parse(const char *text, int64_t *ret_ms) {
-    struct tm tm = {.tm_mday = 1};
-    int n = 0, fields = sscanf(text, "%4d-%2d-%2d%n%*[ T]%2d:%2d%n:%2d%n", &tm.tm_year, &tm.tm_mon,
-                               &tm.tm_mday, &n, &tm.tm_hour, &tm.tm_min, &n, &tm.tm_sec, &n);
-    if (fields >= 3 && (text[n] == '\0' || strcmp(text + n, "Z") == 0)) {
-        tm.tm_year -= 1900;
-        tm.tm_mon -= 1;
-        *ret_ms = (int64_t)timegm(&tm) * 1000;
-        return fields != 4;
-    }
-    long long seconds;
-    char rest;
-    if (sscanf(text, "%lld%c", &seconds, &rest) != 1 || seconds < 0) return false;
-    *ret_ms = seconds * 1000;
-    return true;
-}
-
 /* --- one event --- */
 
 static void print_words(const json_t *data, const char *key, const char *before) {
@@ -130,7 +112,7 @@ static int answer_at(struct catalog *c, const char *alias, const char *at, bool 
     struct arena mem;
     if (!alias)
         return err_set(err, ERR_USAGE, "--at needs an alias: attune history production --at TIME");
-    if (!time_parse(at, &at_ms))
+    if (!cli_time_parse(at, &at_ms))
         return err_set(err, ERR_USAGE,
                        "\"%.60s\" is no time; write 2026-11-21, \"2026-11-21 18:30\" (UTC) or Unix "
                        "seconds",

@@ -9,6 +9,7 @@
 #include "api/grammar_cache.h"
 #include "api/log.h"
 #include "api/metrics.h"
+#include "api/request_log.h"
 #include "api/webhooks.h"
 #include "base/clock.h"
 #include "jobs/canary_watch.h"
@@ -113,6 +114,17 @@ static int open_engine(struct serving *s, struct err *err) {
     return 0;
 }
 
+static int open_request_log(struct serving *s, struct err *err) {
+    const struct serve_config *c = &s->config;
+    struct request_log_options o = {.catalog = s->api.catalog,
+                                    .metrics = s->api.metrics,
+                                    .content = c->requests_content,
+                                    .rows_max = c->requests_rows,
+                                    .days = c->requests_days,
+                                    .log = on_note};
+    return c->requests ? request_log_start(&o, &s->api.requests, err) : 0;
+}
+
 static int start(struct serving *s, struct err *err) {
     struct http_options *h = &s->config.http;
     int rc = catalog_open(NULL, &s->api.catalog, err);
@@ -134,6 +146,7 @@ static int start(struct serving *s, struct err *err) {
     struct supervisor_options jobs = {.threads = s->config.job_threads, .log = on_note};
     rc = canary_watch_start(s->api.catalog, &(struct canary_watch_options){.log = on_note},
                             &s->api.canaries, err);
+    if (!rc) rc = open_request_log(s, err);
     if (!rc) rc = supervisor_start(s->api.catalog, &jobs, &s->api.supervisor, err);
     if (!rc) rc = http_server_open(h, tables, &s->http, err);
     if (!rc) rc = background_start(&s->api, &batch_work, on_note, &s->api.batches, err);
@@ -206,6 +219,7 @@ int cmd_serve(int argc, char **argv) {
     if (s.api.supervisor) supervisor_stop(s.api.supervisor);
     timer_stop(s.timer);
     canary_watch_stop(s.api.canaries);
+    request_log_stop(s.api.requests);
     webhook_sender_stop(s.webhooks);
     keeper_stop(s.keeper);
     breakers_free(s.api.breakers);

@@ -69,6 +69,12 @@ static void options(struct reading *r) {
         {"log", "0|1", OPT_BOOL, &c->log, "a line on stderr for each request (default: 1)", 0, 0},
         {"log-content", "0|1", OPT_BOOL, &c->log_content, "with the text of requests (default: 0)",
          0, NULL},
+        {"requests", "0|1", OPT_BOOL, &c->requests,
+         "a row for each answer in the request log, for \"attune monitor\" (default: 1)", 0, NULL},
+        {"requests-content", "0|1", OPT_BOOL, &c->requests_content,
+         "with prompt and answer, personal data masked (default: 0)", 0, NULL},
+        {"requests-rows", "N", OPT_I64, &c->requests_rows, "kept (default: 1000000)", 1, NULL},
+        {"requests-days", "N", OPT_I64, &c->requests_days, "kept (default: 90)", 1, NULL},
         {"config", "FILE", OPT_STR, &c->config,
          "key = value lines (default: serve.conf in $ATTUNE_HOME)", 0, NULL},
         {"print-config", NULL, OPT_FLAG, &c->print_config,
@@ -211,6 +217,9 @@ static int check(struct serve_config *c, struct err *err) {
         return err_set(err, ERR_USAGE, "port is 0 to 65535, not %d", c->http.port);
     if (c->http.cors && !*c->http.cors) c->http.cors = NULL;
     if (c->default_model && !*c->default_model) c->default_model = NULL;
+    if (c->requests_days > 36500)
+        return err_set(err, ERR_USAGE, "requests-days is 1 to 36500, not %lld",
+                       (long long)c->requests_days);
     c->http.header_max = (int64_t)c->header_max;
     c->http.json_max = (int64_t)c->json_max;
     /* the form around the file takes some bytes too */
@@ -222,6 +231,9 @@ int serve_config_read(struct serve_config *c, int argc, char **argv) {
     struct err err;
     struct reading r = {.c = c};
     *c = (struct serve_config){.http = http_defaults, .stop_seconds = 30, .log = true};
+    c->requests = true;
+    c->requests_rows = 1000000;
+    c->requests_days = 90;
     c->header_max = (size_t)http_defaults.header_max;
     c->json_max = (size_t)http_defaults.json_max;
     c->upload_max = (size_t)http_defaults.upload_max;

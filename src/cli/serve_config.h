@@ -16,6 +16,8 @@ struct serve_config {
     int threads, batch_max, queue_max; /* of the engine; 0: its defaults */
     size_t memory;
     bool log, log_content, print_config;
+    bool requests, requests_content; /* the request log */
+    int64_t requests_rows, requests_days;
     char *file_text; /* what strings from the file point into */
 };
 
