@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define MEM_MAX ((size_t)256 << 20)
-#define PRICES_EXAMPLE "--price production=0.5,1.5"
+#define PRICES_EXAMPLE "--price starter=0.5,1.5"
 
 struct monitor {
     const char *since, *model, *baseline;
@@ -252,6 +252,20 @@ static int show_model(struct monitor *m, const struct request_usage *list, size_
     return 0;
 }
 
+/* what the server's own looks, which take the default window and baseline, have told */
+static int print_told(struct monitor *m, struct err *err) {
+    struct alarm_list l;
+    int rc = alarms_list(m->c, &m->mem, &l, err);
+    for (size_t i = 0; !rc && i < l.count; i++) {
+        char since[40];
+        if (m->model && strcmp(m->model, l.list[i].model) != 0) continue;
+        cli_time(l.list[i].at, since);
+        printf("told by the server %s: drift of %s, %s\n", since, l.list[i].model,
+               l.list[i].stream);
+    }
+    return rc;
+}
+
 static int show(struct monitor *m, struct err *err) {
     struct usage_list used;
     int rc = requests_usage(m->c, m->model, m->since_ms, &m->mem, &used, err);
@@ -264,6 +278,7 @@ static int show(struct monitor *m, struct err *err) {
         for (n = 1; i + n < used.count && !strcmp(used.list[i].model, used.list[i + n].model);) n++;
         rc = show_model(m, &used.list[i], n, err);
     }
+    if (!rc && !m->json) rc = print_told(m, err);
     if (!rc && m->json) {
         json_t *all = json_pack("{s:I, s:O, s:I}", "since_ms", (json_int_t)m->since_ms, "models",
                                 m->models, "alarms", (json_int_t)m->alarms);

@@ -131,10 +131,12 @@ static void keep_novel(const struct texts *t, const struct logged_request *r, do
     struct monitor_novel *list = t->drift->novel;
     int n = t->drift->novel_count, i = n < MONITOR_NOVEL ? n : MONITOR_NOVEL - 1;
     if (n == MONITOR_NOVEL && bits <= list[i].bits) return;
-    for (; i > 0 && list[i - 1].bits < bits; i--) list[i] = list[i - 1];
     size_t length = strlen(r->prompt);
     if (length > TEXT_SHOWN) length = TEXT_SHOWN;
     while (length && ((unsigned char)r->prompt[length] & 0xC0) == 0x80) length--;
+    for (int k = 0; k < n; k++) /* the same again says nothing more */
+        if (list[k].text && str_eq(str_of(list[k].text), (struct str){r->prompt, length})) return;
+    for (; i > 0 && list[i - 1].bits < bits; i--) list[i] = list[i - 1];
     list[i] = (struct monitor_novel){bits, r->at_ms, arena_strndup(t->mem, r->prompt, length)};
     if (n < MONITOR_NOVEL) t->drift->novel_count++;
 }

@@ -4,6 +4,7 @@
 #include "api/grammar_cache.h"
 #include "api/request_log.h"
 #include "api_fixture.h"
+#include "base/mem.h"
 #include "store/requests.h"
 #include "store/routes.h"
 
