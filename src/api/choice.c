@@ -50,6 +50,7 @@ int choice_open(struct choice *c, const struct choice_options *o, struct err *er
     int rc = text_stream_init(&c->text_stream, c->tokenizer, !o->keep_special, request.prompt,
                               request.prompt_count, err);
     if (!rc) rc = engine_submit(o->engine, &request, &c->stream, err);
+    c->opened_ns = clock_ns();
     mem_free(bias);
     if (rc) choice_close(c);
     return rc;
@@ -170,6 +171,7 @@ int choice_wait(struct choice *c, int timeout_ms, struct err *err) {
     c->prompt_tokens = e.prompt_tokens;
     c->cached_tokens = e.cached_tokens;
     if (e.kind == ENGINE_TOKENS && !c->first_ns) c->first_ns = clock_ns();
+    if (e.first_seconds > 0) c->first_ns = c->opened_ns + (int64_t)(e.first_seconds * 1e9);
     switch (e.kind) {
     case ENGINE_TIMEOUT: return 0;
     case ENGINE_PROMPT: take_prompt(c, &e); return 0;

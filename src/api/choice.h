@@ -44,7 +44,7 @@ struct choice {
     bool ended;
     const char *finish; /* "stop", "length" */
     int64_t prompt_tokens, cached_tokens, completion_tokens;
-    int64_t first_ns; /* clock_ns when the first token came; 0: none yet */
+    int64_t opened_ns, first_ns; /* clock_ns; of the first token, 0: none yet */
 };
 
 /* ERR_BUSY: the engine's queue is full. */
