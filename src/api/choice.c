@@ -163,6 +163,13 @@ static void take_prompt(struct choice *c, const struct engine_event *e) {
         json_array_append_new(c->prompt, choice_token_entry(c->tokenizer, &e->tokens[i]));
 }
 
+/* The engine knows best, but says it at the end, and its clock began a little before ours. */
+static void take_times(struct choice *c, const struct engine_event *e) {
+    if (e->kind == ENGINE_TOKENS && !c->first_ns) c->first_ns = clock_ns();
+    int64_t first = c->opened_ns + (int64_t)(e->first_seconds * 1e9);
+    if (e->first_seconds > 0 && (!c->first_ns || first < c->first_ns)) c->first_ns = first;
+}
+
 int choice_wait(struct choice *c, int timeout_ms, struct err *err) {
     struct engine_event e;
     if (c->ended) return 0;
@@ -170,8 +177,7 @@ int choice_wait(struct choice *c, int timeout_ms, struct err *err) {
     if (rc) return rc;
     c->prompt_tokens = e.prompt_tokens;
     c->cached_tokens = e.cached_tokens;
-    if (e.kind == ENGINE_TOKENS && !c->first_ns) c->first_ns = clock_ns();
-    if (e.first_seconds > 0) c->first_ns = c->opened_ns + (int64_t)(e.first_seconds * 1e9);
+    take_times(c, &e);
     switch (e.kind) {
     case ENGINE_TIMEOUT: return 0;
     case ENGINE_PROMPT: take_prompt(c, &e); return 0;

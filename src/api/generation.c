@@ -266,16 +266,18 @@ int generation_busy(struct http_request *req, struct http_response *res) {
 
 void generation_entry(const struct generation *g, const struct http_request *req,
                       struct choice_set *set, struct request_entry *ret, bool *ret_ended) {
+    int64_t now = clock_ns();
     *ret = (struct request_entry){.model = g->name,
                                   .key = req->key,
                                   .alias = json_str(json_object_get(req->json, "model")),
-                                  .total_ms = (double)(clock_ns() - g->begun_ns) / 1e6,
+                                  .total_ms = (double)(now - g->begun_ns) / 1e6,
                                   .prompt_tokens = g->prompt.n,
                                   .format = -1};
     *ret_ended = set->opened == set->count && set->count > 0;
     for (int64_t i = 0; i < set->opened; i++) {
         const struct choice *c = set->at(set->ctx, i);
-        double first = c->first_ns ? (double)(c->first_ns - g->begun_ns) / 1e6 : 0;
+        int64_t first_ns = c->first_ns < now ? c->first_ns : now;
+        double first = first_ns ? (double)(first_ns - g->begun_ns) / 1e6 : 0;
         ret->completion_tokens += c->completion_tokens;
         ret->cached_tokens += i == 0 ? c->cached_tokens : 0;
         if (first > 0 && (ret->first_ms == 0 || first < ret->first_ms)) ret->first_ms = first;

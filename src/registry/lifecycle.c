@@ -116,6 +116,14 @@ static int verify(struct catalog *c, const char *model, struct arena *mem, struc
     return rc;
 }
 
+int lifecycle_verify(struct catalog *c, const char *model, struct err *err) {
+    struct arena mem;
+    arena_init(&mem, MEM_MAX);
+    int rc = verify(c, model, &mem, err);
+    arena_release(&mem);
+    return rc;
+}
+
 /* --- moving --- */
 
 static int promote(struct catalog *c, const char *alias, const char *model, bool back,

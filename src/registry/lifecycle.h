@@ -15,6 +15,9 @@
 int lifecycle_version(struct catalog *c, const char *model, const struct audit_cause *cause,
                       struct arena *mem, struct version *ret, struct err *err);
 
+/* The files of a model are still those of its record. ERR_CORRUPT names the one that is not. */
+int lifecycle_verify(struct catalog *c, const char *model, struct err *err);
+
 /* The alias leads to the model (no alias itself) from now on; its files are held against its record
  * before: ERR_CORRUPT names one that changed. ERR_CONFLICT where the alias is the name of a model.
  */
