@@ -475,15 +475,15 @@ static int take_twin(struct run *c, const struct twin *t) {
         [TWIN_ALIKE] = FINDING_NEAR_DUPLICATE,         [TWIN_REVIEW] = FINDING_NEAR_DUPLICATE,
         [TWIN_CONFLICT] = FINDING_CONFLICTING_ANSWERS,
     };
-    bool conflict = t->kind == TWIN_CONFLICT;
+    bool conflict = t->told == TWIN_CONFLICT;
     if (!wants(c, conflict ? CHECK_CONFLICTS : CHECK_DUPLICATES)) return 0;
-    struct finding f = {.kind = kinds[t->kind],
+    struct finding f = {.kind = kinds[t->told],
                         .row = c->numbers[t->named],
                         .message = -1,
                         .twin = c->numbers[t->other],
-                        .similarity = t->similarity};
-    if (t->kind == TWIN_REVIEW) f.detail = "alike, but not enough to be dropped; look at both";
-    return take(c, &f, t->kind == TWIN_REVIEW);
+                        .similarity = t->told_similarity};
+    if (t->told == TWIN_REVIEW) f.detail = "alike, but not enough to be dropped; look at both";
+    return take(c, &f, t->told == TWIN_REVIEW);
 }
 
 static int finish(struct run *c) {

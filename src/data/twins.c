@@ -293,13 +293,13 @@ static void join_equal(struct finding_run *f) {
     qsort_r(f->distinct, f->distinct_count, sizeof *f->distinct, by_worth, f->t->rows);
 }
 
-static void add_twin(struct twins *t, enum twin_kind kind, uint32_t row, uint32_t of,
-                     double similarity) {
+static struct twin *add_twin(struct twins *t, enum twin_kind kind, uint32_t row, uint32_t of,
+                             double similarity) {
     mem_grow((void **)&t->found, &t->found_cap, t->found_count + 1, sizeof *t->found);
     uint32_t later = row > of ? row : of, earlier = row + of - later;
-    bool pair = kind == TWIN_ALIKE || kind == TWIN_REVIEW;
-    t->found[t->found_count++] =
-        (struct twin){kind, row, of, pair ? later : row, pair ? earlier : of, similarity};
+    struct twin *one = &t->found[t->found_count++];
+    *one = (struct twin){kind, row, of, similarity, kind, later, earlier, similarity};
+    return one;
 }
 
 struct match {
@@ -402,17 +402,47 @@ static int find_near(struct finding_run *f, struct pool *pool, struct err *err) 
 /* The row kept in the end: equal rows follow the one that stands for their content. */
 static uint32_t kept_of(const struct finding_run *f, uint32_t row) { return f->kept[f->kept[row]]; }
 
-/* Every row dropped, with the row kept. What is named is never the first of its cluster. */
+static bool same_content(const struct trow *a, const struct trow *b) {
+    return a->exact[0] == b->exact[0] && a->exact[1] == b->exact[1];
+}
+
+/* The row that stands for this one's content. */
+static uint32_t content_of(const struct finding_run *f, uint32_t row) {
+    const struct trow *rows = f->t->rows;
+    return same_content(&rows[row], &rows[f->kept[row]]) ? f->kept[row] : row;
+}
+
+/* What reports say of a row that is not the first of its cluster: an equal row before it, or the
+ * kept row, or, where that comes later, the first. */
+static void tell(const struct finding_run *f, struct twin *one, uint32_t named, uint32_t first,
+                 uint32_t equal) {
+    uint32_t kept = kept_of(f, named), as = content_of(f, named);
+    double similarity = as == kept ? f->similarity[content_of(f, first)] : f->similarity[as];
+    one->named = named;
+    one->told = TWIN_NEAR;
+    one->other = kept < named ? kept : first;
+    if (equal != named) {
+        one->other = equal;
+        one->told = TWIN_EXACT;
+        similarity = 1;
+    } else if (one->other != kept && as != kept && content_of(f, first) != kept) {
+        similarity += f->similarity[content_of(f, first)] - 1; /* distances add up */
+    }
+    one->told_similarity = similarity;
+}
+
+/* Every row dropped, with the row kept. */
 static void report_clusters(struct finding_run *f) {
     struct twins *t = f->t;
-    uint32_t *first = f->order;
-    for (size_t i = 0; i < t->count; i++) first[i] = UINT32_MAX;
+    uint32_t *first = f->order, *equal = f->distinct; /* of each kept row, of each content */
+    for (size_t i = 0; i < t->count; i++) first[i] = equal[i] = UINT32_MAX;
     for (uint32_t i = 0; i < t->count; i++) {
-        uint32_t k = kept_of(f, i);
+        uint32_t k = kept_of(f, i), as = content_of(f, i);
         if (first[k] == UINT32_MAX) first[k] = i;
+        if (equal[as] == UINT32_MAX) equal[as] = i;
     }
     for (uint32_t i = 0; i < t->count; i++) {
-        uint32_t k = kept_of(f, i), equal = f->kept[i];
+        uint32_t k = kept_of(f, i), as = content_of(f, i);
         if (i == k) {
             enum nearness_kind kind = f->kind[i];
             if (kind == NEAR_ALIKE || kind == NEAR_REVIEW)
@@ -420,12 +450,10 @@ static void report_clusters(struct finding_run *f) {
                          f->similarity[i]);
             continue;
         }
-        bool exact = equal == k && t->rows[i].exact[0] == t->rows[k].exact[0];
-        double s = exact ? 1 : f->similarity[equal == k ? i : equal];
-        add_twin(t, exact ? TWIN_EXACT : TWIN_NEAR, i, k, s);
-        if (first[k] != i) continue;
-        t->found[t->found_count - 1].named = k;
-        t->found[t->found_count - 1].other = i;
+        struct twin *one =
+            add_twin(t, as == k ? TWIN_EXACT : TWIN_NEAR, i, k, as == k ? 1 : f->similarity[as]);
+        uint32_t named = first[k] == i ? k : i;
+        tell(f, one, named, first[k], equal[content_of(f, named)]);
     }
 }
 

@@ -36,11 +36,13 @@ int twins_add(struct twins *t, const struct example *list, size_t n, const int32
 enum twin_kind { TWIN_EXACT, TWIN_NEAR, TWIN_ALIKE, TWIN_REVIEW, TWIN_CONFLICT };
 struct twin {
     enum twin_kind kind;
-    int64_t row, of;      /* indexes in order of adding; `of` is kept where `row` is dropped. Of a
-                             conflict: the first row with that question */
-    int64_t named, other; /* the same two for reports: of a cluster every row but the first in the
-                             file is named, of a pair the later */
-    double similarity;    /* 1 for exact twins and conflicts */
+    int64_t row, of;   /* indexes in order of adding; `of` is kept where `row` is dropped. Of a
+                          conflict: the first row with that question */
+    double similarity; /* 1 for exact twins and conflicts */
+    /* The same for reports, where of a pair the later row is named, with one before it: */
+    enum twin_kind told;
+    int64_t named, other;   /* of a cluster every row but the first in the file is named */
+    double told_similarity; /* of two rows near a later third: what it is at least */
 };
 /* Sorted by row, then kind. One list for all rows added; borrowed until free. Call once. */
 int twins_find(struct twins *t, struct pool *pool, const struct twin **ret, size_t *ret_count,

@@ -132,6 +132,41 @@ static void the_better_row_is_kept(void **state) {
 }
 
 /* a, b, c, each one word from the next: what is kept is near to all that is dropped for it */
+/* Reports name what comes later, with what stands before it, whichever row is kept. */
+static void reports_name_the_later_row(void **state) {
+    (void)state;
+    static const char question[] = "please tell me in plain words how the heart of a whale works";
+    static const char other[] = "please tell me in plain words how the heart of a horse works";
+    static const char third[] = "please tell me in plain words how the heart of a mouse works";
+    struct made m;
+    made_init(&m);
+    made_row(&m, NULL, str_of(question), STR_LIT("it pumps"));
+    made_row(&m, NULL, str_of(other), STR_LIT("it pumps"));
+    made_row(&m, NULL, str_of(question), STR_LIT("it pumps"));
+    made_row(&m, NULL, str_of(third), STR_LIT("it pumps"));
+    static const int32_t ranks[] = {1, 1, 1, 0}; /* the last is kept */
+    struct err err = {0};
+    const struct twin *list;
+    size_t n;
+    struct pool *pool = pool_new(1);
+    struct twins *t = twins_new(NULL);
+    assert_int_equal(twins_add(t, m.list, m.n, ranks, pool, &err), 0);
+    assert_int_equal(twins_find(t, pool, &list, &n, &err), 0);
+    static const int64_t of[] = {-1, 0, 0, 0};
+    assert_int_equal(n, 3);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(list[i].of, 3);
+        assert_int_equal(list[i].kind, TWIN_NEAR);
+        assert_int_equal(list[i].other, of[list[i].named]);
+        assert_int_equal(list[i].told, list[i].named == 2 ? TWIN_EXACT : TWIN_NEAR);
+        assert_true(list[i].named == 2 ? list[i].told_similarity == 1
+                                       : list[i].told_similarity < 1);
+    }
+    twins_free(t);
+    pool_free(pool);
+    made_release(&m);
+}
+
 static void stars_are_no_chains(void **state) {
     (void)state;
     struct made m;
@@ -268,6 +303,8 @@ static void any_order_threads_and_batches_keep_the_same(void **state) {
         assert_int_equal(one.list[i].kind, two.list[i].kind);
         assert_int_equal(one.list[i].row, two.list[i].row);
         assert_int_equal(one.list[i].of, two.list[i].of);
+        assert_true(one.list[i].other < one.list[i].named);
+        assert_true(one.list[i].told_similarity > 0.5);
     }
     twins_free(one.twins);
     twins_free(two.twins);
@@ -369,7 +406,7 @@ static void words_changed_in_banking_questions_are_found(void **state) {
 
 UNIT_TESTS(data_twins, cmocka_unit_test(normal_form_and_words), cmocka_unit_test(rules_for_pairs),
            cmocka_unit_test(the_better_row_is_kept), cmocka_unit_test(stars_are_no_chains),
-           cmocka_unit_test(planted_words_are_found),
+           cmocka_unit_test(reports_name_the_later_row), cmocka_unit_test(planted_words_are_found),
            cmocka_unit_test(any_order_threads_and_batches_keep_the_same),
            cmocka_unit_test(words_go_to_a_file_past_the_limit),
            cmocka_unit_test(banking_questions_stay_apart),
