@@ -161,7 +161,9 @@ static int write_rows(const struct distill *d, const struct rounds *run, struct 
     }
     buf_printf(&path, "%s.rejected", d->out);
     int rc = refused.n ? file_write_atomic(path.p, buf_view(&refused), err) : 0;
-    if (!rc) rc = file_write_atomic(d->out, buf_view(&rows), err);
+    if (!rc && t->rows) rc = file_write_atomic(d->out, buf_view(&rows), err);
+    if (!rc && !t->rows)
+        rc = err_set(err, ERR_INVALID, "every answer was rejected; %s says why", path.p);
     buf_release(&path);
     buf_release(&refused);
     buf_release(&rows);
@@ -259,8 +261,9 @@ static int run(struct distill *d, const char *input, struct err *err) {
                           .question = question_of,
                           .result = result_of};
     rc = rounds_ask(&run, &round, err);
+    bool asked = !rc; /* all of it: the same command would bring the same */
     if (!rc) rc = write_rows(d, &run, &t, err);
-    rounds_close(&run, !rc);
+    rounds_close(&run, !rc || (asked && !t.rows));
     if (!rc) report(d, &t, student);
     return rc;
 }

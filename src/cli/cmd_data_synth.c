@@ -35,6 +35,7 @@ struct synth {
     json_t *inputs; /* [{"text","call"}] new ones, different from each other and
                        the seeds */
     int64_t repeated;
+    int64_t unreadable; /* calls whose answer was no list of inputs */
 };
 
 /* --- which seeds a call shows --- */
@@ -113,8 +114,10 @@ static void pick_inputs(struct synth *s, const struct rounds *run) {
         for (size_t k = 0; k < json_array_size(q); k++)
             is_new(seen, json_str(json_object_get(json_array_get(q, k), "content")));
     }
+    s->unreadable = 0;
     for (int64_t call = 0; call < s->calls; call++) {
         const json_t *list = json_object_get(rounds_result(run, "inputs", call), "inputs");
+        s->unreadable += json_object_get(rounds_result(run, "inputs", call), "refused") != NULL;
         for (size_t i = 0; i < json_array_size(list); i++) {
             json_t *text = json_array_get(list, i);
             if ((int64_t)json_array_size(s->inputs) == s->count) break;
@@ -218,38 +221,69 @@ static int ask_answers(struct synth *s, struct rounds *run, struct err *err) {
 
 /* --- the whole --- */
 
+static void add_line(struct buf *b, const json_t *v) {
+    json_write(v, b);
+    buf_byte(b, '\n');
+}
+
+/* Lists of inputs that were none, and answers that may not be learnt. */
+static int64_t gather(const struct synth *s, const struct rounds *run, struct buf *rows,
+                      struct buf *refused) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < s->calls; i++) {
+        const json_t *result = rounds_result(run, "inputs", i);
+        if (json_object_get(result, "refused")) add_line(refused, result);
+    }
+    for (int64_t i = 0; i < (int64_t)json_array_size(s->inputs); i++) {
+        const json_t *result = rounds_result(run, "answers", i);
+        const json_t *row = json_object_get(result, "row");
+        add_line(row ? rows : refused, row ? row : result);
+        n += row != NULL;
+    }
+    return n;
+}
+
 static int write_rows(const struct synth *s, const struct rounds *run, int64_t *ret_rows,
                       struct err *err) {
-    struct buf b;
-    buf_init(&b, (size_t)4 << 30);
-    for (int64_t i = 0; i < (int64_t)json_array_size(s->inputs); i++) {
-        const json_t *row = json_object_get(rounds_result(run, "answers", i), "row");
-        if (!row) continue;
-        json_write(row, &b);
-        buf_byte(&b, '\n');
-        ++*ret_rows;
-    }
-    int rc = file_write_atomic(s->out, buf_view(&b), err);
-    buf_release(&b);
+    struct buf rows, refused, path;
+    buf_init(&rows, (size_t)4 << 30);
+    buf_init(&refused, (size_t)4 << 30);
+    buf_init(&path, 1 << 16);
+    *ret_rows = gather(s, run, &rows, &refused);
+    buf_printf(&path, "%s.rejected", s->out);
+    int rc = refused.n ? file_write_atomic(path.p, buf_view(&refused), err) : 0;
+    if (!rc && *ret_rows) rc = file_write_atomic(s->out, buf_view(&rows), err);
+    if (!rc && !*ret_rows)
+        rc = err_set(err, ERR_INVALID,
+                     "the teacher wrote no row that can be used%s%s; give it more --max-tokens, or "
+                     "take a larger teacher",
+                     refused.n ? "; what it wrote is in " : "", refused.n ? path.p : "");
+    buf_release(&path);
+    buf_release(&refused);
+    buf_release(&rows);
     return rc;
 }
 
 static void report(const struct synth *s, int64_t rows) {
     int64_t rejected = (int64_t)json_array_size(s->inputs) - rows;
     if (s->json) {
-        json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:s}", "rows", (json_int_t)rows, "wanted",
-                              (json_int_t)s->count, "repeated", (json_int_t)s->repeated, "rejected",
-                              (json_int_t)rejected, "out", s->out);
+        json_t *o =
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "rows", (json_int_t)rows, "wanted",
+                      (json_int_t)s->count, "repeated", (json_int_t)s->repeated, "rejected",
+                      (json_int_t)rejected, "unreadable", (json_int_t)s->unreadable, "out", s->out);
         cli_print_json(o);
         json_decref(o);
         return;
     }
     printf("%lld rows in %s; %lld inputs were repeats, %lld answers were rejected\n",
            (long long)rows, s->out, (long long)s->repeated, (long long)rejected);
+    if (s->unreadable)
+        printf("%lld of %lld lists of inputs could not be read\n", (long long)s->unreadable,
+               (long long)s->calls);
+    if (s->unreadable || rejected) printf("%s.rejected says why\n", s->out);
     if (rows < s->count)
-        printf("%lld were wanted: the teacher repeats itself; raise --temperature, "
-               "give more seed "
-               "rows, or say with --about what to vary\n",
+        printf("%lld were wanted: raise --max-tokens where answers were cut, --temperature where "
+               "they repeat, give more seed rows, or say with --about what to vary\n",
                (long long)s->count);
     printf("next: attune data check %s\n", s->out);
 }
@@ -271,8 +305,9 @@ static int run(struct synth *s, const char *input, struct err *err) {
     if (rc) return rc;
     rc = ask_inputs(s, &r, err);
     if (!rc) rc = ask_answers(s, &r, err);
+    bool asked = !rc; /* all of it: the same command would bring the same */
     if (!rc) rc = write_rows(s, &r, &rows, err);
-    rounds_close(&r, !rc);
+    rounds_close(&r, !rc || (asked && !rows));
     if (!rc) report(s, rows);
     return rc;
 }

@@ -76,6 +76,7 @@ int rounds_open(const char *path, const json_t *params, struct rounds *ret, stru
     int rc = file_exists(path) ? file_read(path, &text, err) : 0;
     if (!rc) rc = take_lines(ret, buf_view(&text), params, &end, err);
     buf_release(&text);
+    ret->resumed = json_object_size(ret->results) > 0;
     if (!rc) rc = file_append_open(path, end, &ret->fd, err);
     if (!rc && end == 0) rc = add_line(ret, json_pack("{s:O}", "params", params), err);
     if (rc) rounds_close(ret, false);
@@ -155,9 +156,10 @@ int rounds_ask(struct rounds *r, const struct round *round, struct err *err) {
     for (int64_t i = 0; i < round->n; i++)
         if (!rounds_result(r, round->phase, i)) a.todo[left++] = i;
     r->done = round->n - left;
-    if (r->done)
+    if (r->done && r->resumed)
         fprintf(stderr, "going on: %lld of %lld are done\n", (long long)r->done,
                 (long long)r->total);
+    r->resumed = r->resumed && left == 0; /* what comes after that is new */
     int rc = asker_all(round->asker, left, round->concurrency, &events, &cli_interrupted, err);
     if (cli_is_terminal(STDERR_FILENO)) fputc('\n', stderr);
     if (rc == ERR_CANCELLED)

@@ -11,6 +11,7 @@ struct rounds {
     json_t *results;   /* phase -> {"i" -> result} */
     const char *phase; /* of the present round */
     int64_t done, total;
+    bool resumed; /* an earlier command left results */
 };
 
 /* params: what the results depend on; a file of other params is ERR_CONFLICT, so that nothing is
