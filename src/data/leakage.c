@@ -21,6 +21,7 @@
 /* What is compared at a time: a turn, or all turns of the user together. */
 struct unit {
     const uint32_t *list;
+    const struct word_at *at; /* of each word */
     size_t n;
     int32_t message;
     bool assistant;
@@ -158,22 +159,62 @@ static void find_contained(const struct leakage *l, struct seeker *s, const stru
 
 /* --- near --- */
 
+/* Where two texts differ: between `head` words at the beginning and `tail` at the end. */
+struct gap {
+    size_t head, tail;
+};
+
+static bool begins(const struct unit *u, size_t i) { return i >= u->n || !u->at[i].joined; }
+
+/* One word as it is written, which may be two or three here: "top-up", "$5", "peer-to-peer". */
+static bool is_written_word(const struct leakage *l, const struct unit *u, const struct ltext *t,
+                            struct gap *ret) {
+    const uint32_t *words = l->words + t->at;
+    const uint8_t *joined = l->joined + t->at;
+    size_t n = u->n < t->n ? u->n : t->n, m = u->n + t->n - n, head = 0, tail = 0;
+    if (m - n >= WRITTEN_MAX) return false;
+    while (head < n && u->list[head] == words[head]) head++;
+    while (tail < n - head && u->list[u->n - 1 - tail] == words[t->n - 1 - tail]) tail++;
+    while (head && !(begins(u, head) && (head == t->n || !joined[head]))) head--;
+    while (tail && !(begins(u, u->n - tail) && !joined[t->n - tail])) tail--;
+    *ret = (struct gap){head, tail};
+    if (head + tail == m || m - head - tail > WRITTEN_MAX) return false;
+    for (size_t i = head + 1; i < u->n - tail; i++)
+        if (!u->at[i].joined) return false;
+    for (size_t i = head + 1; i < t->n - tail; i++)
+        if (!joined[i]) return false;
+    return true;
+}
+
+/* What one word more or another word may be where the answers are not the same. */
+static bool says_the_same(const uint32_t *a, size_t na, const uint32_t *b, size_t nb) {
+    bool number[2] = {false, false}, plain = true;
+    for (size_t i = 0; i < na; i++) {
+        number[0] |= word_is_number(a[i]);
+        plain &= word_is_plain(a[i]);
+    }
+    for (size_t i = 0; i < nb; i++) {
+        number[1] |= word_is_number(b[i]);
+        plain &= word_is_plain(b[i]);
+    }
+    if (!na || !nb) return plain;
+    if (na == 1 && nb == 1) return !words_contrast(a[0], b[0]);
+    return !number[0] || !number[1];
+}
+
 static bool is_one_word(const struct leakage *l, const struct seeker *s, const struct unit *u,
                         uint32_t text, double *ret) {
     const struct ltext *t = &l->texts[text];
-    const uint32_t *words = l->words + t->at;
-    struct word_edit e = word_edit_of(u->list, u->n, words, t->n);
     size_t n = u->n < t->n ? u->n : t->n;
-    if (e.words != 1) return false;
-    *ret = (double)n / (double)(n + 1);
-    bool known = same_answer(l, s, text);
-    if (e.one_longer) {
-        const uint32_t *longer = u->n > t->n ? u->list : words;
-        return n >= (known ? 5 : PROMPT_SURE) * t->scale && word_is_plain(longer[e.place]);
-    }
-    uint32_t a = u->list[e.place], b = words[e.place];
-    if (!known && words_contrast(a, b)) return false;
-    return n >= (known ? 2 : PROMPT_SURE) * t->scale;
+    struct word_edit e = word_edit_of(u->list, u->n, l->words + t->at, t->n);
+    struct gap g = {e.place, n - e.place - !e.one_longer};
+    if (e.words == 0 || (e.words > 1 && !is_written_word(l, u, t, &g))) return false;
+    size_t na = u->n - g.head - g.tail, nb = t->n - g.head - g.tail;
+    bool known = same_answer(l, s, text), other = na && nb;
+    *ret = (double)(g.head + g.tail + other) / (double)(g.head + g.tail + 1 + other);
+    if (n < (!known ? PROMPT_SURE : other ? 2 : 5) * t->scale) return false;
+    if (known && other) return true;
+    return says_the_same(u->list + g.head, na, l->words + t->at + g.head, nb);
 }
 
 static int by_word(const void *a, const void *b) {
@@ -231,7 +272,7 @@ static void look_near(const struct leakage *l, struct seeker *s, const struct un
     const struct ltext *t = &l->texts[text];
     size_t n = u->n < t->n ? u->n : t->n, m = u->n + t->n - n;
     double similarity;
-    if (m > n + 1 && (double)n < BAG_PART * (double)m - 1) return;
+    if (m >= n + WRITTEN_MAX && (double)n < BAG_PART * (double)m - 1) return;
     if (is_one_word(l, s, u, text, &similarity) || is_reordered(l, s, u, text, &similarity))
         report(l, s, u, text, LEAK_NEAR, 0, similarity);
 }
@@ -292,7 +333,7 @@ static void look_at_row(void *ctx, int64_t index) {
         last = (int32_t)m;
         users++;
     }
-    struct unit all = {s->prompt.list, s->prompt.n, last, false, true};
+    struct unit all = {s->prompt.list, s->prompt.at, s->prompt.n, last, false, true};
     look(l, s, &all);
     for (size_t m = 0; m < e->message_count; m++) {
         enum role role = e->messages[m].role;
@@ -300,7 +341,8 @@ static void look_at_row(void *ctx, int64_t index) {
         if (role == ROLE_SYSTEM || alone || e->kind == ROW_TEXT) continue;
         words_clear(&s->turn);
         words_of_message(s, &e->messages[m], &s->turn);
-        struct unit turn = {s->turn.list, s->turn.n, (int32_t)m, role == ROLE_ASSISTANT, false};
+        struct unit turn = {s->turn.list,           s->turn.at, s->turn.n, (int32_t)m,
+                            role == ROLE_ASSISTANT, false};
         look(l, s, &turn);
     }
     search->found[index] = s->found;

@@ -26,6 +26,7 @@ void leakage_free(struct leakage *l) {
     if (!l) return;
     mem_free(l->words);
     mem_free(l->template);
+    mem_free(l->joined);
     mem_free(l->texts);
     mem_free(l->cases);
     table_release(&l->grams);
@@ -90,6 +91,8 @@ static uint32_t add_text(struct leakage *l, const struct words *w, bool answer) 
     if (!w->n) return 0;
     mem_grow((void **)&l->words, &l->word_cap, l->word_count + w->n, sizeof *l->words);
     memcpy(l->words + l->word_count, w->list, w->n * sizeof *w->list);
+    mem_grow((void **)&l->joined, &l->joined_cap, l->word_count + w->n, 1);
+    for (size_t i = 0; i < w->n; i++) l->joined[l->word_count + i] = w->at[i].joined;
     mem_grow((void **)&l->texts, &l->text_cap, l->text_count + 1, sizeof *l->texts);
     l->texts[l->text_count] = (struct ltext){.at = (uint32_t)l->word_count,
                                              .n = (uint32_t)w->n,
@@ -176,13 +179,24 @@ static int by_texts(const void *a, const void *b) {
     return x->word < y->word ? -1 : x->word > y->word;
 }
 
-/* A near duplicate lacks one word, or of a longer text a tenth: of the rarest sixth and two more it
- * has the rest. */
+/* Words of the longest that is written as one. */
+static uint32_t longest_written(const struct leakage *l, const struct ltext *t) {
+    uint32_t most = 1, n = 1;
+    for (uint32_t i = 1; i < t->n; i++) {
+        n = l->joined[t->at + i] ? n + 1 : 1;
+        most = n > most ? n : most;
+    }
+    return most < WRITTEN_MAX ? most : WRITTEN_MAX;
+}
+
+/* A near duplicate lacks what is written as one word, or of a longer text a tenth: of the rarest
+ * sixth and one more than that it has the rest. */
 static void put_rare(struct leakage *l, uint32_t text, const struct ltable *seen) {
     struct ltext *t = &l->texts[text];
     struct rare_word *list = mem_alloc(t->n * sizeof *list);
     const uint32_t *words = l->words + t->at;
-    uint32_t n = 0, some = t->n / 6 + 2, put = 0, lacks = t->n / 10 ? t->n / 10 : 1;
+    uint32_t n = 0, put = 0, lacks = longest_written(l, t), some = t->n / 6 + 1 + lacks;
+    if (lacks < t->n / 10) lacks = t->n / 10;
     for (uint32_t i = 0; i < t->n; i++)
         list[n++] = (struct rare_word){words[i], ltable_get(seen, words[i])->texts};
     qsort(list, n, sizeof *list, by_texts);

@@ -6,8 +6,9 @@
 #include "data/leakage.h"
 #include "data/words.h"
 
-#define GRAM 8      /* words of the runs that are looked up */
-#define SHORT_MIN 4 /* words from which a short prompt counts where it is contained */
+#define GRAM 8        /* words of the runs that are looked up */
+#define WRITTEN_MAX 4 /* words that are written as one, at most: a longer one is several */
+#define SHORT_MIN 4   /* words from which a short prompt counts where it is contained */
 
 /* A prompt or an answer of a case. */
 struct ltext {
@@ -45,7 +46,9 @@ struct ltable {
 struct leakage {
     uint32_t *words;
     size_t word_count, word_cap;
-    uint8_t *template;   /* of each word: part of what many cases share */
+    uint8_t *template; /* of each word: part of what many cases share */
+    uint8_t *joined;   /* of each word: written as one with the word before */
+    size_t joined_cap;
     struct ltext *texts; /* from 1 */
     size_t text_count, text_cap;
     struct lcase *cases;

@@ -177,15 +177,15 @@ uint32_t word_hash(struct str word) {
     return finish(h, number);
 }
 
-static void push(struct words *w, uint32_t hash, size_t start, size_t end) {
+static void push(struct words *w, uint32_t hash, size_t start, size_t end, bool joined) {
     mem_grow((void **)&w->list, &w->cap, w->n + 1, sizeof *w->list);
     mem_grow((void **)&w->at, &w->at_cap, w->n + 1, sizeof *w->at);
     w->list[w->n] = hash;
-    w->at[w->n++] = (struct word_at){(uint32_t)start, (uint32_t)(end - start)};
+    w->at[w->n++] = (struct word_at){(uint32_t)start, (uint32_t)(end - start) & INT32_MAX, joined};
 }
 
 /* A run of letters and digits from i on; returns its end. */
-static size_t take_word(struct words *w, struct str s, size_t i) {
+static size_t take_word(struct words *w, struct str s, size_t i, bool joined) {
     uint32_t h = FNV_START;
     bool number = false;
     size_t start = i, bytes, next;
@@ -199,7 +199,7 @@ static size_t take_word(struct words *w, struct str s, size_t i) {
         number |= k == DIGIT;
         last = k;
     }
-    push(w, finish(h, number), start, i);
+    push(w, finish(h, number), start, i, joined);
     return i;
 }
 
@@ -207,7 +207,7 @@ static size_t take_word(struct words *w, struct str s, size_t i) {
 static size_t take_alone(struct words *w, struct str s, size_t i, size_t bytes) {
     size_t end = i + bytes, more;
     while (kind_at(s, end, &more) == MARK) end += more;
-    push(w, word_hash((struct str){s.p + i, end - i}), i, end);
+    push(w, word_hash((struct str){s.p + i, end - i}), i, end, false);
     w->wide++;
     return end;
 }
@@ -215,21 +215,28 @@ static size_t take_alone(struct words *w, struct str s, size_t i, size_t bytes) 
 void words_add(struct words *w, struct str s) {
     size_t bytes, next;
     enum kind before = GAP;
+    bool joined = false;
     if (s.n > UINT32_MAX) s.n = UINT32_MAX;
     for (size_t i = 0; i < s.n;) {
         enum kind k = kind_at(s, i, &bytes);
         switch (k) {
         case LETTER:
         case DIGIT:
-        case MARK: i = take_word(w, s, i); break;
+        case MARK: i = take_word(w, s, i, joined); break;
         case ALONE: i = take_alone(w, s, i, bytes); break;
         case SIGN:
             if (before != LETTER || kind_at(s, i + bytes, &next) != LETTER)
-                push(w, word_hash((struct str){s.p + i, bytes}) | 1, i, i + bytes);
+                push(w, word_hash((struct str){s.p + i, bytes}) | 1, i, i + bytes, joined);
             i += bytes;
             break;
         default: i += bytes; break;
         }
+        if (k == ALONE)
+            joined = false;
+        else if (k != GAP && k != POINT && k != QUOTE)
+            joined = true;
+        else if (s.p[i - 1] == ' ')
+            joined = false;
         before = k == DIGIT || k == MARK ? LETTER : k;
     }
 }

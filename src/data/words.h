@@ -13,7 +13,9 @@
 #include <stdint.h>
 
 struct word_at {
-    uint32_t start, bytes; /* in the normalised text */
+    uint32_t start; /* in the normalised text */
+    uint32_t bytes : 31;
+    uint32_t joined : 1; /* no space before it: "top-up" and "$5" are two words, written as one */
 };
 struct words {
     uint32_t *list; /* the hash of each: lowest bit set of numbers and signs */

@@ -61,6 +61,13 @@ static void rules_for_pairs(void **state) {
         {"my card", "card", "I lost my card", "lost", NONE},
         {"How do I send the money to my old bank in Norway?", "a",
          "How do I send this money to my old bank in Norway?", "b", LEAK_NEAR},
+        {"Where is my top-up?", "card", "Where is my money?", "card", LEAK_NEAR},
+        {"Where is my top up?", "card", "Where is my money?", "card", NONE},
+        {"Where is peer-to-peer here?", "card", "Where is it here?", "card", LEAK_NEAR},
+        {"How do I send $5 to my old bank in Norway now?", "a",
+         "How do I send money to my old bank in Norway now?", "b", LEAK_NEAR},
+        {"How do I send $5 to my old bank in Norway now?", "a",
+         "How do I send 7% to my old bank in Norway now?", "b", NONE},
         {"Please order the red car now, if she says so", "a",
          "If she says so, please order the red car now", "b", LEAK_NEAR},
     };
