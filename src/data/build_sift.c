@@ -360,6 +360,7 @@ static int drop_leaks(struct build *b, struct err *err) {
     struct leakage *l = leakage_new();
     int rc = add_held_out(b, l, err);
     if (!rc) rc = add_against(b, l, err);
+    leakage_ready(l);
     if (!rc) rc = find_leaks(b, l, err);
     leakage_free(l);
     return rc;

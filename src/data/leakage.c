@@ -377,7 +377,7 @@ static void seeker_close(struct seeker *s) {
 int leakage_find(const struct leakage *l, const struct example *list, size_t n, struct pool *pool,
                  struct leaks *ret, struct err *err) {
     int threads = pool_threads(pool);
-    (void)err;
+    if (!l->template) return err_set(err, ERR_INTERNAL, "leakage_find before leakage_ready");
     struct search s = {.l = l,
                        .seekers = mem_zalloc((size_t)threads, sizeof *s.seekers),
                        .leaks = mem_zalloc(SLICE, sizeof *s.leaks),

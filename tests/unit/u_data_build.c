@@ -317,9 +317,29 @@ static void a_failing_disk_leaves_no_half_version(void **state) {
     mem_free(path);
 }
 
+static void held_out_cases_are_not_trained(void **state) {
+    struct fixture *f = *state;
+    char *rows = rows_file("rows.jsonl", 0, 60, ""), *held = rows_file("held.jsonl", 57, 70, "");
+    const char *against[] = {held};
+    struct build_from from = {BUILD_HUMAN, rows};
+    struct pool *pool = pool_new(2);
+    struct build_options o = options_of("held", &from, pool);
+    struct built built;
+    o.valid = o.test = 0;
+    o.against = against;
+    o.against_count = 1;
+    if (build_run(f->c, &o, &built, &f->err)) fail_msg("%s", f->err.msg);
+    assert_int_equal(kind_count(&built, "potential_leakage", "dropped"), 3);
+    assert_int_equal(row_count(&built), 57);
+    build_release(&built);
+    pool_free(pool);
+    mem_free(rows);
+    mem_free(held);
+}
+
 UNIT_TESTS(data_build, WITH_CATALOG(the_root_is_of_rows_not_of_their_order),
            WITH_CATALOG(rows_that_join_move_none),
            WITH_CATALOG(what_goes_has_a_reason_and_may_come_back),
-           WITH_CATALOG(loss_in_masses_needs_a_yes),
+           WITH_CATALOG(held_out_cases_are_not_trained), WITH_CATALOG(loss_in_masses_needs_a_yes),
            WITH_CATALOG(corrections_become_human_examples),
            WITH_CATALOG(a_failing_disk_leaves_no_half_version))
