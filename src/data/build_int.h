@@ -62,6 +62,7 @@ struct build {
     size_t count, cap;
     struct blob_writer *scratch, *sorted;
     struct file_map scratch_map;
+    uint64_t scratch_gets; /* since it was mapped */
     struct split_cuts cuts;
     struct file_map places; /* of the parent */
 
@@ -105,7 +106,8 @@ int build_reject_record(struct build *b, struct record *rec, struct rejection r,
 /* A defect that training refuses a file for: such a row does not come back. */
 bool build_untrainable(const char *kind);
 
-struct str record_content(const struct build *b, const struct record *r);
-struct str record_about(const struct build *b, const struct record *r);
+/* Views into the scratch file, until it is mapped anew. */
+struct str record_content(struct build *b, const struct record *r);
+struct str record_about(struct build *b, const struct record *r);
 
 #endif
