@@ -284,6 +284,8 @@ static int place_rows(struct build *b, struct edges *edges, struct err *err) {
 
 /* --- leakage --- */
 
+#define OWN_RUN_DROPPED 0.75 /* of the held-out row's own words */
+
 static int add_held_out(struct build *b, struct leakage *l, struct err *err) {
     struct reading r;
     int rc = reading_open(&r, blob_writer_path(b->sorted), &plain, err);
@@ -313,12 +315,19 @@ static int add_against(struct build *b, struct leakage *l, struct err *err) {
     return rc;
 }
 
+/* Rows of one source often share what they are about (a table, a document): a part of a held-out
+ * row of our own is told, and no reason to lose the row. */
+static bool only_shares(const struct leak *l) {
+    return l->file == 0 && l->how == LEAK_RUN && l->similarity < OWN_RUN_DROPPED;
+}
+
 static int take_leak(struct build *b, const struct leak *l, struct err *err) {
     static const char *const how[] = {"asks the same as", "shares a run of words with",
                                       "gives the answer of", "nearly the same as"};
     struct record *row = &b->records[l->row - 1];
     struct rejection r = {.kind = finding_label(FINDING_POTENTIAL_LEAKAGE),
-                          .action = row->restored ? REJECT_REPORTED : REJECT_DROPPED,
+                          .action =
+                              row->restored || only_shares(l) ? REJECT_REPORTED : REJECT_DROPPED,
                           .similarity = l->similarity};
     char reason[300];
     int n = snprintf(reason, sizeof reason, "%s ", how[l->how]);
