@@ -27,6 +27,6 @@ format:
 # What races would show in: everything that runs on the pool or in threads of its own, under
 # ThreadSanitizer.
 check-threads: $(BUILD)/unit
-	@for group in base num model train infer store api; do $< $$group || exit 1; done
+	@for group in base num model train infer store jobs api; do $< $$group || exit 1; done
 
 .PHONY: test deps check check-cli check-readme layers tidy dead format check-threads

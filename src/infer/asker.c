@@ -88,6 +88,11 @@ static int filter_of(struct asker *a, const json_t *schema, struct engine_filter
 
 /* --- local: the answer --- */
 
+/* Set by a signal's handler or another thread. */
+static bool is_cancelled(const struct asker *a) {
+    return a->cancel && __atomic_load_n(a->cancel, __ATOMIC_RELAXED);
+}
+
 static int take_tokens(struct text_stream *stream, const struct engine_event *e, struct buf *text,
                        struct err *err) {
     int rc = 0;
@@ -107,7 +112,7 @@ static int read_stream(const struct asker *a, struct engine_stream *s, struct te
     while (!rc && e.kind != ENGINE_END) {
         rc = engine_next(s, LOOK_MS, &e, err);
         if (!rc && e.kind == ENGINE_TOKENS) rc = take_tokens(stream, &e, text, err);
-        if (a->cancel && *a->cancel) engine_cancel(s);
+        if (is_cancelled(a)) engine_cancel(s);
     }
     if (!rc) rc = text_stream_end(stream, &piece, err);
     if (rc) return rc;
@@ -189,7 +194,7 @@ struct round {
 
 static bool take(struct round *r, int64_t *ret) {
     pthread_mutex_lock(&r->lock);
-    bool cancelled = r->a->cancel && *r->a->cancel;
+    bool cancelled = is_cancelled(r->a);
     if (cancelled && !r->rc) r->rc = err_set(&r->err, ERR_CANCELLED, "cancelled");
     bool ok = !r->rc && r->next < r->n;
     if (ok) *ret = r->next++;

@@ -13,6 +13,11 @@
 #define LINE_MAX_BYTES ((size_t)16 << 20)
 #define PAUSE_MAX 60.0
 
+/* by a signal's handler or another thread */
+static bool is_set(const volatile sig_atomic_t *cancel) {
+    return cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED);
+}
+
 /* One try: the stream of events as it comes. */
 struct exchange {
     CURL *curl;
@@ -127,7 +132,7 @@ static size_t on_bytes(char *p, size_t size, size_t count, void *ctx) {
 static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
     const struct exchange *x = ctx;
     (void)a, (void)b, (void)c, (void)d;
-    return x->cancel && *x->cancel;
+    return is_set(x->cancel);
 }
 
 /* --- one try --- */
@@ -211,7 +216,7 @@ static int once(struct exchange *x, bool *ret_again, double *ret_after, const ch
 static void pause_for(double seconds, const volatile sig_atomic_t *cancel) {
     double end = clock_seconds() + (seconds < PAUSE_MAX ? seconds : PAUSE_MAX);
     struct timespec step = {.tv_nsec = 50000000};
-    while (clock_seconds() < end && !(cancel && *cancel)) nanosleep(&step, NULL);
+    while (clock_seconds() < end && !is_set(cancel)) nanosleep(&step, NULL);
 }
 
 static int try_all(struct exchange *x, const struct upstream *u, const char *url, const char *body,
@@ -228,7 +233,7 @@ static int try_all(struct exchange *x, const struct upstream *u, const char *url
         buf_clear(&x->refused);
         prepare(x, u, url, body, headers, message);
         rc = once(x, &again, &after, message, err);
-        again = again && !(x->cancel && *x->cancel);
+        again = again && !is_set(x->cancel);
     }
     curl_slist_free_all(headers);
     return rc ? err_wrap(err, "%s", url) : 0;

@@ -159,7 +159,7 @@ static void check_answers(const struct load *l, const struct period *p, int peri
         seen[a->second]++;
     }
     print_message("%d answers by the one, %d by the other\n", seen[0], seen[1]);
-    assert_true(seen[0] > 10 && seen[1] > 10);
+    assert_true(seen[0] > 0 && seen[1] > 0);
 }
 
 static void a_switch_drops_and_misroutes_nothing(void **state) {

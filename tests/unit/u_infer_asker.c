@@ -46,7 +46,7 @@ static int answered(void *ctx, int64_t i, struct answer *a, struct err *err) {
     (void)err;
     l->answers[i] = *a;
     l->calls++;
-    if (l->cancel) *l->cancel = 1;
+    if (l->cancel) __atomic_store_n(l->cancel, 1, __ATOMIC_RELAXED);
     return 0;
 }
 
