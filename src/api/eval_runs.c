@@ -265,6 +265,7 @@ const struct http_route eval_run_routes[] = {
     {"GET", RUNS, list, .scope = HTTP_TUNING},
     {"GET", RUNS "/{run}", retrieve, .scope = HTTP_TUNING},
     {"POST", RUNS "/{run}", cancel, .scope = HTTP_TUNING},
+    {"POST", RUNS "/{run}/cancel", cancel, .scope = HTTP_TUNING}, /* as newer clients ask */
     {"DELETE", RUNS "/{run}", delete, .scope = HTTP_TUNING},
     {"GET", RUNS "/{run}/report", report, .scope = HTTP_TUNING},
     {"GET", RUNS "/{run}/output_items", list_items, .scope = HTTP_TUNING},
