@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #define DEPTH_MAX 200
-#define STEPS_MAX 1000000
+#define STEPS_MAX 100000
 #define PATTERNS_MAX 200
 #define STRING_MAX ((size_t)64 << 20)
 
